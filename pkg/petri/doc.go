@@ -1,0 +1,2 @@
+// Package petri is the pure engine.
+package petri

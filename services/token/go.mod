@@ -1,0 +1,3 @@
+module github.com/seed-42b4788c/circuit-breaker/services/token
+
+go 1.26.0
