@@ -1,3 +1,39 @@
 module github.com/seed-42b4788c/circuit-breaker/services/breaker
 
 go 1.26.0
+
+require (
+	github.com/seed-42b4788c/circuit-breaker/pkg v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/pkg/natstest v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/services/token v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/services/transition v0.0.0
+)
+
+require (
+	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
+	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/minio/highwayhash v1.0.4 // indirect
+	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
+	github.com/nats-io/jwt/v2 v2.8.2 // indirect
+	github.com/nats-io/nats-server/v2 v2.15.2 // indirect
+	github.com/nats-io/nkeys v0.4.16 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/rivo/uniseg v0.4.7 // indirect
+	github.com/schollz/progressbar/v3 v3.19.1 // indirect
+	github.com/spf13/cobra v1.10.2 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+replace github.com/seed-42b4788c/circuit-breaker/pkg => ../../pkg
+
+replace github.com/seed-42b4788c/circuit-breaker/pkg/natstest => ../../pkg/natstest
+
+replace github.com/seed-42b4788c/circuit-breaker/services/token => ../../services/token
+
+replace github.com/seed-42b4788c/circuit-breaker/services/transition => ../../services/transition
