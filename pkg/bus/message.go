@@ -1,0 +1,192 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
+
+// Message is a stored message.
+type Message struct {
+	Subject  string
+	Sequence uint64
+	Time     time.Time
+	Header   nats.Header
+	Data     []byte
+}
+
+// Failures of reading and publishing that callers decide on.
+var (
+	// ErrNoMessage: nothing is stored there.
+	ErrNoMessage = errors.New("no such message")
+	// ErrNoStream: the stream does not exist, or has no leader at the moment.
+	ErrNoStream = errors.New("no such stream")
+	// ErrWrongSequence: an optimistic publish lost; nothing was stored.
+	ErrWrongSequence = errors.New("wrong last sequence")
+	// ErrBusy: the same message id is being stored at this moment; nothing is known yet.
+	ErrBusy = errors.New("message id in process")
+	// ErrStreamFull: a limit of the stream or the server is reached; nothing was stored.
+	ErrStreamFull = errors.New("stream is full")
+	// ErrNotSent: the publish never left, or nobody took it; nothing was stored.
+	ErrNotSent = errors.New("publish was not sent")
+	// ErrAmbiguous: no acknowledgement came; the message may be stored.
+	ErrAmbiguous = errors.New("publish was not acknowledged")
+)
+
+// Last reads the last message on a subject, which may hold wildcards. consistent asks the
+// stream's leader, so that everything acknowledged before the call is seen; otherwise any
+// replica answers. It fails with ErrNoMessage, ErrNoStream or the context's error.
+func (b *Bus) Last(ctx context.Context, stream, subject string, consistent bool) (*Message, error) {
+	return b.read(ctx, stream, getRequest{LastFor: subject}, consistent)
+}
+
+// At reads the message at a sequence, from the leader.
+func (b *Bus) At(ctx context.Context, stream string, sequence uint64) (*Message, error) {
+	return b.read(ctx, stream, getRequest{Sequence: sequence}, true)
+}
+
+// Next reads the first message at or after a sequence on a subject, which may hold
+// wildcards, from the leader.
+func (b *Bus) Next(ctx context.Context, stream, subject string, from uint64) (*Message, error) {
+	return b.read(ctx, stream, getRequest{Sequence: max(from, 1), NextFor: subject}, true)
+}
+
+// AsOf reads the message that was the last on a subject at a point in the past.
+func (b *Bus) AsOf(ctx context.Context, stream, subject string, point wire.AsOf) (*Message, error) {
+	option := jetstreamext.GetLastMsgsUpToSeq(point.Sequence)
+	if point.Sequence == 0 {
+		option = jetstreamext.GetLastMsgsUpToTime(point.Time)
+	}
+	messages, err := jetstreamext.GetLastMsgsFor(ctx, b.JS, stream, []string{subject}, option)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var last *Message
+	for raw, err := range messages {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			break
+		}
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if last == nil || raw.Sequence > last.Sequence {
+			last = &Message{Subject: raw.Subject, Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header, Data: raw.Data}
+		}
+	}
+	if last == nil {
+		return nil, ErrNoMessage
+	}
+	return last, nil
+}
+
+// getRequest is the body of the server's get requests (ADR-31 and the JetStream API).
+type getRequest struct {
+	Sequence uint64 `json:"seq,omitempty"`
+	LastFor  string `json:"last_by_subj,omitempty"`
+	NextFor  string `json:"next_by_subj,omitempty"`
+}
+
+// A direct get of a stream with one replica is answered by its only holder, so it is
+// consistent; with more, only the message-get API asks the leader.
+func (b *Bus) read(ctx context.Context, stream string, req getRequest, consistent bool) (*Message, error) {
+	if consistent && b.cfg.Replicas > 1 {
+		return b.readLeader(ctx, stream, req)
+	}
+	return b.readDirect(ctx, stream, req)
+}
+
+func (b *Bus) readDirect(ctx context.Context, stream string, req getRequest) (*Message, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := b.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
+	if err != nil {
+		return nil, b.readError(ctx, stream, err)
+	}
+	switch reply.Header.Get("Status") {
+	case "":
+	case "404":
+		return nil, ErrNoMessage
+	default:
+		return nil, fmt.Errorf("direct get from %s: %s %s", stream, reply.Header.Get("Status"), reply.Header.Get("Description"))
+	}
+	sequence, err := strconv.ParseUint(reply.Header.Get("Nats-Sequence"), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("direct get from %s: no sequence: %w", stream, err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, reply.Header.Get("Nats-Time-Stamp"))
+	if err != nil {
+		return nil, fmt.Errorf("direct get from %s: no time: %w", stream, err)
+	}
+	return &Message{
+		Subject: reply.Header.Get("Nats-Subject"), Sequence: sequence, Time: at, Header: reply.Header, Data: reply.Data,
+	}, nil
+}
+
+func (b *Bus) readLeader(ctx context.Context, stream string, req getRequest) (*Message, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := b.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		return nil, b.readError(ctx, stream, err)
+	}
+	var answer struct {
+		Message *struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+		Error *apiError `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return nil, fmt.Errorf("message get from %s: %w", stream, err)
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrCode == codeNoMessage:
+		return nil, ErrNoMessage
+	case answer.Error != nil:
+		return nil, answer.Error.classify()
+	case answer.Message == nil:
+		return nil, ErrNoMessage
+	}
+	m := &Message{Subject: answer.Message.Subject, Sequence: answer.Message.Sequence, Time: answer.Message.Time, Data: answer.Message.Data}
+	if len(answer.Message.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
+			return nil, fmt.Errorf("message get from %s: headers: %w", stream, err)
+		}
+	}
+	return m, nil
+}
+
+// readError tells a stream that does not exist from one that is out of reach: both answer
+// with no responders.
+func (b *Bus) readError(ctx context.Context, stream string, err error) error {
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%s: %w", stream, ErrNoStream)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return unavailable(err)
+}
+
+func unavailable(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fault.New(fault.Unavailable, "the event store is out of reach at the moment; try again").Because(err)
+}
