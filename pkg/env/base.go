@@ -35,7 +35,7 @@ type Base struct {
 	NATSKey  string `env:"BREAKER_NATS_KEY"`
 
 	// HTTPListen is where health and metrics are served; set to nothing, or off, nowhere.
-	HTTPListen string `env:"BREAKER_HTTP_LISTEN" envDefault:"127.0.0.1:8081" envEmpty:"keep"`
+	HTTPListen string `env:"BREAKER_HTTP_LISTEN" envDefault:"127.0.0.1:8081" envEmpty:"off"`
 	LogLevel   string `env:"BREAKER_LOG_LEVEL" envDefault:"info"`
 	LogFormat  string `env:"BREAKER_LOG_FORMAT" envDefault:"json"`
 

@@ -77,9 +77,15 @@ func withUsualNames(values map[string]string, known []variable) map[string]strin
 		}
 	}
 	// An empty variable means the same as an absent one, as compose files need it, unless
-	// the field says that empty has a meaning.
+	// the field says what empty stands for.
 	for _, v := range known {
-		if values[v.name] == "" && v.field.Tag.Get("envEmpty") != "keep" {
+		value, set := values[v.name]
+		if !set || value != "" {
+			continue
+		}
+		if empty := v.field.Tag.Get("envEmpty"); empty != "" {
+			values[v.name] = empty
+		} else {
 			delete(values, v.name)
 		}
 	}
