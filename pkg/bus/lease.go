@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,10 +37,10 @@ type Leases struct {
 	mu      sync.Mutex
 	members map[string]*member
 	changed chan struct{}
-	started bool
+	cancel  context.CancelFunc
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	tail *Tail
+	done sync.WaitGroup
 }
 
 // member is another copy: it is forgotten at forget even if the news of its end is lost.
@@ -72,33 +71,35 @@ func NewLeases(b *Bus, service string, ttl time.Duration) *Leases {
 // must exist (EnsureShared).
 func (l *Leases) Start(ctx context.Context) error {
 	l.mu.Lock()
-	if l.started {
-		l.mu.Unlock()
-		return nil
-	}
-	l.started = true
+	running := l.cancel != nil
 	l.mu.Unlock()
-	kv, err := l.bus.JS.KeyValue(ctx, wire.BucketLeases)
-	if err != nil {
-		return fmt.Errorf("opening bucket %s: %w", wire.BucketLeases, err)
+	if running {
+		return nil
 	}
 	if err := l.renew(ctx); err != nil {
 		return fmt.Errorf("taking the lease of this copy: %w", err)
 	}
-	loops, cancel := context.WithCancel(context.Background())
-	watcher, err := kv.Watch(loops, l.service+".*")
+	watch := TailConfig{Stream: "KV_" + wire.BucketLeases, Subjects: []string{l.keys() + "*"}}
+	known, err := l.bus.Scan(ctx, watch, func(m *Message) error {
+		l.observe(m)
+		return nil
+	})
 	if err != nil {
-		cancel()
+		return fmt.Errorf("reading leases: %w", err)
+	}
+	watch.From = known + 1
+	tail, err := l.bus.Tail(ctx, watch, func(m *Message, _ uint64) { l.observe(m) })
+	if err != nil {
 		return fmt.Errorf("watching leases: %w", err)
 	}
-	if err := l.readMembers(ctx, watcher); err != nil {
-		cancel()
-		return errors.Join(err, watcher.Stop())
-	}
-	l.cancel = cancel
+	loops, cancel := context.WithCancel(context.Background())
+	l.tail = tail
 	l.done.Add(2)
 	go l.renewing(loops)
-	go l.watching(loops, watcher)
+	go l.sweeping(loops)
+	l.mu.Lock()
+	l.cancel = cancel
+	l.mu.Unlock()
 	return nil
 }
 
@@ -114,6 +115,7 @@ func (l *Leases) Stop(ctx context.Context) error {
 	}
 	cancel()
 	l.done.Wait()
+	l.tail.Stop()
 	l.until.Store(0)
 	msg := nats.NewMsg(l.subject())
 	// Deleting is a message with this header, as the bucket's clients write it; it has the
@@ -163,9 +165,10 @@ func (l *Leases) Changed() <-chan struct{} {
 	return l.changed
 }
 
-func (l *Leases) subject() string {
-	return "$KV." + wire.BucketLeases + "." + l.service + "." + l.copy
-}
+func (l *Leases) subject() string { return l.keys() + l.copy }
+
+// keys is what the subjects of the service's leases begin with.
+func (l *Leases) keys() string { return "$KV." + wire.BucketLeases + "." + l.service + "." }
 
 // renew extends the lease on the server and then, counted from before the request, here.
 func (l *Leases) renew(ctx context.Context) error {
@@ -219,58 +222,20 @@ func (l *Leases) renewing(ctx context.Context) {
 	}
 }
 
-// readMembers takes the watcher's first part, which ends with nil: what stood there before.
-func (l *Leases) readMembers(ctx context.Context, watcher jetstream.KeyWatcher) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case entry, open := <-watcher.Updates():
-			if !open {
-				return errors.New("watching leases: the watch ended")
-			}
-			if entry == nil {
-				return nil
-			}
-			l.observe(entry)
-		}
-	}
-}
-
-func (l *Leases) watching(ctx context.Context, watcher jetstream.KeyWatcher) {
-	defer l.done.Done()
-	defer func() { _ = watcher.Stop() }()
-	sweep := time.NewTicker(l.ttl / 2)
-	defer sweep.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-sweep.C:
-			l.sweep()
-		case entry, open := <-watcher.Updates():
-			if !open {
-				return
-			}
-			if entry != nil {
-				l.observe(entry)
-			}
-		}
-	}
-}
-
-func (l *Leases) observe(entry jetstream.KeyValueEntry) {
-	name := strings.TrimPrefix(entry.Key(), l.service+".")
+// observe takes in what the bucket says of another copy. Its end is a message without
+// content: its own farewell, or the server's marker when the lease has run out.
+func (l *Leases) observe(m *Message) {
+	name := strings.TrimPrefix(m.Subject, l.keys())
 	if name == l.copy {
 		return
 	}
+	alive := len(m.Data) > 0
 	l.mu.Lock()
 	_, known := l.members[name]
-	alive := entry.Operation() == jetstream.KeyValuePut
 	if alive {
 		var doc lease
 		ttl := l.ttl
-		if json.Unmarshal(entry.Value(), &doc) == nil && doc.TTL > 0 {
+		if json.Unmarshal(m.Data, &doc) == nil && doc.TTL > 0 {
 			ttl = time.Duration(doc.TTL)
 		}
 		// Half a lease of grace, because the news travels.
@@ -281,6 +246,21 @@ func (l *Leases) observe(entry jetstream.KeyValueEntry) {
 	l.mu.Unlock()
 	if known != alive {
 		l.announce()
+	}
+}
+
+// sweeping forgets who fell silent, in case the news of it was lost.
+func (l *Leases) sweeping(ctx context.Context) {
+	defer l.done.Done()
+	tick := time.NewTicker(l.ttl / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			l.sweep()
+		}
 	}
 }
 
@@ -312,16 +292,16 @@ func rendezvous(members []string, key string) string {
 	var owner string
 	var best uint64
 	for _, m := range members {
-		if weight := weigh(m, key); owner == "" || weight > best || weight == best && m > owner {
+		if weight := rank(m, key); owner == "" || weight > best || weight == best && m > owner {
 			owner, best = m, weight
 		}
 	}
 	return owner
 }
 
-// weigh is FNV-1a with the finalizer of MurmurHash3: FNV alone mixes the last characters
+// rank is FNV-1a with the finalizer of MurmurHash3: FNV alone mixes the last characters
 // too little to compare.
-func weigh(member, key string) uint64 {
+func rank(member, key string) uint64 {
 	h := uint64(14695981039346656037)
 	for _, s := range [...]string{member, "\x00", key} {
 		for i := 0; i < len(s); i++ {
