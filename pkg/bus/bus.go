@@ -129,6 +129,10 @@ func (b *Bus) Config() Config { return b.cfg }
 // Connected reports whether the connection stands at this moment.
 func (b *Bus) Connected() bool { return b.NC.IsConnected() }
 
+// Closed is closed when the connection has ended for good: by Close, or because the server
+// refuses it.
+func (b *Bus) Closed() <-chan struct{} { return b.closed }
+
 // Close ends the connection and waits until it has. It repeats safely.
 func (b *Bus) Close() {
 	b.NC.Close()
