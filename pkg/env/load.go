@@ -185,3 +185,18 @@ func injected(name, value string) bool {
 	digits := strings.TrimLeft(rest, "0123456789")
 	return len(digits) < len(rest) && (strings.HasPrefix(digits, "_TCP") || strings.HasPrefix(digits, "_UDP"))
 }
+
+// Variable is a name that a configuration reads.
+type Variable struct {
+	Name    string
+	Default string
+}
+
+// Describe lists what a configuration reads, for a help text.
+func Describe[T any]() []Variable {
+	var all []Variable
+	for _, v := range variables(reflect.TypeFor[T]()) {
+		all = append(all, Variable{v.name, v.field.Tag.Get("envDefault")})
+	}
+	return all
+}

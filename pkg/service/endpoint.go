@@ -1,0 +1,69 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode"
+)
+
+// subjectPrefix starts the subject of every endpoint.
+const subjectPrefix = "breaker."
+
+// Endpoint is a subject and what answers there; Handle makes one.
+type Endpoint struct {
+	// Subject takes the requests.
+	Subject string
+	// Request and Reply name the schemas of the messages, as in protocols/schema.
+	Request, Reply string
+
+	serve func(ctx context.Context, data []byte) ([]byte, error)
+}
+
+// Handle makes an endpoint of a typed handler. The context that the handler gets carries
+// the caller's trace and ends at the request's deadline. Its error goes to the caller if it
+// has a code of pkg/fault; any other is logged and becomes 500 with no detail.
+func Handle[Req, Rep any](subject string, handler func(context.Context, Req) (Rep, error)) Endpoint {
+	return Endpoint{
+		Subject: subject,
+		Request: schemaName(reflect.TypeFor[Req]()),
+		Reply:   schemaName(reflect.TypeFor[Rep]()),
+		serve: func(ctx context.Context, data []byte) ([]byte, error) {
+			req, err := DecodeRequest[Req](data)
+			if err != nil {
+				return nil, err
+			}
+			reply, err := handler(ctx, req)
+			if err != nil {
+				return nil, err
+			}
+			body, err := json.Marshal(reply)
+			if err != nil {
+				return nil, fmt.Errorf("encoding the reply: %w", err)
+			}
+			return body, nil
+		},
+	}
+}
+
+// name is how discovery calls the endpoint: token-create for breaker.token.create.
+func (e Endpoint) name() string {
+	return strings.ReplaceAll(strings.TrimPrefix(e.Subject, subjectPrefix), ".", "-")
+}
+
+// schemaName is a type's name as the files in protocols/schema are called.
+func schemaName(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var b strings.Builder
+	for i, r := range t.Name() {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
