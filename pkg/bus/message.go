@@ -96,12 +96,31 @@ type getRequest struct {
 }
 
 // A direct get of a stream with one replica is answered by its only holder, so it is
-// consistent; with more, only the message-get API asks the leader.
+// consistent; with more, only the message-get API asks the leader. While the stream has no
+// leader nobody answers: such gaps are waited out, for a short while.
 func (b *Bus) read(ctx context.Context, stream string, req getRequest, consistent bool) (*Message, error) {
+	get := b.readDirect
 	if consistent && b.cfg.Replicas > 1 {
-		return b.readLeader(ctx, stream, req)
+		get = b.readLeader
 	}
-	return b.readDirect(ctx, stream, req)
+	for attempt := 1; ; attempt++ {
+		msg, err := b.readOnce(ctx, get, stream, req)
+		gap := errors.Is(err, ErrNoStream) || errors.Is(err, ErrNotSent) || errors.Is(err, fault.Unavailable) || errors.Is(err, context.DeadlineExceeded)
+		if !gap || attempt >= maxReadAttempts {
+			return msg, err
+		}
+		if pause(ctx, attempt+1) != nil {
+			return nil, err
+		}
+	}
+}
+
+const maxReadAttempts = 6
+
+func (b *Bus) readOnce(ctx context.Context, get func(context.Context, string, getRequest) (*Message, error), stream string, req getRequest) (*Message, error) {
+	attempt, cancel := context.WithTimeout(ctx, b.cfg.AckTimeout)
+	defer cancel()
+	return get(attempt, stream, req)
 }
 
 func (b *Bus) readDirect(ctx context.Context, stream string, req getRequest) (*Message, error) {
@@ -111,7 +130,7 @@ func (b *Bus) readDirect(ctx context.Context, stream string, req getRequest) (*M
 	}
 	reply, err := b.NC.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, body)
 	if err != nil {
-		return nil, b.readError(ctx, stream, err)
+		return nil, readError(ctx, stream, err)
 	}
 	switch reply.Header.Get("Status") {
 	case "":
@@ -140,7 +159,7 @@ func (b *Bus) readLeader(ctx context.Context, stream string, req getRequest) (*M
 	}
 	reply, err := b.NC.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
-		return nil, b.readError(ctx, stream, err)
+		return nil, readError(ctx, stream, err)
 	}
 	var answer struct {
 		Message *struct {
@@ -174,7 +193,7 @@ func (b *Bus) readLeader(ctx context.Context, stream string, req getRequest) (*M
 
 // readError tells a stream that does not exist from one that is out of reach: both answer
 // with no responders.
-func (b *Bus) readError(ctx context.Context, stream string, err error) error {
+func readError(ctx context.Context, stream string, err error) error {
 	if errors.Is(err, nats.ErrNoResponders) {
 		return fmt.Errorf("%s: %w", stream, ErrNoStream)
 	}

@@ -1,0 +1,491 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
+
+// Version is one version of a workflow, ready to run. It never changes.
+type Version struct {
+	Workflow *wire.Workflow
+	Net      *petri.Net
+	// Schema checks token data; nil where the definition has none.
+	Schema *jsonschema.Schema
+}
+
+// Registry knows every workflow: it follows the workflows bucket and keeps compiled
+// versions. What it remembers may be behind by moments, so a miss is looked up.
+type Registry struct {
+	bus *Bus
+	kv  jetstream.KeyValue
+
+	mu       sync.RWMutex
+	records  map[string]wire.WorkflowRecord
+	names    map[string]string
+	prefixes map[string][]string
+	versions map[string]map[int]*Version
+	changed  chan struct{}
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// NewRegistry makes a registry; Start begins to follow the bucket.
+func NewRegistry(b *Bus) *Registry {
+	return &Registry{
+		bus:      b,
+		records:  map[string]wire.WorkflowRecord{},
+		names:    map[string]string{},
+		prefixes: map[string][]string{},
+		versions: map[string]map[int]*Version{},
+		changed:  make(chan struct{}),
+	}
+}
+
+// Start follows the bucket and returns when everything in it has been read once. The
+// bucket must exist (EnsureShared).
+func (r *Registry) Start(ctx context.Context) error {
+	kv, err := r.bus.JS.KeyValue(ctx, wire.BucketWorkflows)
+	if err != nil {
+		return fmt.Errorf("opening the registry of workflows: %w", err)
+	}
+	r.kv = kv
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	watcher, err := kv.WatchAll(running)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("following the registry of workflows: %w", err)
+	}
+	r.cancel, r.done = cancel, make(chan struct{})
+	ready := make(chan struct{})
+	go r.follow(running, watcher, ready)
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		r.Stop()
+		return fmt.Errorf("reading the registry of workflows: %w", ctx.Err())
+	}
+}
+
+// Stop ends following and waits; it repeats safely and works without Start.
+func (r *Registry) Stop() {
+	if r.cancel == nil {
+		return
+	}
+	r.cancel()
+	<-r.done
+}
+
+func (r *Registry) follow(ctx context.Context, watcher jetstream.KeyWatcher, ready chan struct{}) {
+	defer close(r.done)
+	defer watcher.Stop() //nolint:errcheck // the subscription ends with the connection at the latest
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case entry, open := <-watcher.Updates():
+			if !open {
+				return
+			}
+			if entry == nil {
+				close(ready)
+				continue
+			}
+			r.learn(entry)
+		}
+	}
+}
+
+func (r *Registry) learn(entry jetstream.KeyValueEntry) {
+	key := entry.Key()
+	if strings.HasPrefix(key, wire.RegistryNameKey("")) {
+		return
+	}
+	if entry.Operation() != jetstream.KeyValuePut {
+		r.forget(key)
+		return
+	}
+	var record wire.WorkflowRecord
+	if err := json.Unmarshal(entry.Value(), &record); err != nil || record.ID != key {
+		r.bus.tel.Log.Error().Err(err).Str("key", key).Msg("registry record was not understood")
+		return
+	}
+	r.remember(record)
+}
+
+func (r *Registry) remember(record wire.WorkflowRecord) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, known := r.records[record.ID]
+	if known && before.UpdatedAt.After(record.UpdatedAt) {
+		return
+	}
+	r.records[record.ID] = record
+	if !known {
+		prefix := record.ID[:8]
+		r.prefixes[prefix] = append(r.prefixes[prefix], record.ID)
+	}
+	switch {
+	case record.Status == wire.WorkflowActive:
+		r.names[record.Name] = record.ID
+	case r.names[record.Name] == record.ID:
+		delete(r.names, record.Name)
+	}
+	r.announce()
+}
+
+func (r *Registry) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	record, known := r.records[id]
+	if !known {
+		return
+	}
+	delete(r.records, id)
+	delete(r.versions, id)
+	if r.names[record.Name] == id {
+		delete(r.names, record.Name)
+	}
+	prefix := id[:8]
+	rest := r.prefixes[prefix][:0:0]
+	for _, other := range r.prefixes[prefix] {
+		if other != id {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(r.prefixes, prefix)
+	} else {
+		r.prefixes[prefix] = rest
+	}
+	r.announce()
+}
+
+func (r *Registry) announce() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Changed is closed at the next change of any workflow.
+func (r *Registry) Changed() <-chan struct{} {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.changed
+}
+
+// All lists every workflow, by id.
+func (r *Registry) All() []wire.WorkflowRecord {
+	r.mu.RLock()
+	all := make([]wire.WorkflowRecord, 0, len(r.records))
+	for _, record := range r.records {
+		all = append(all, record)
+	}
+	r.mu.RUnlock()
+	sort.Slice(all, func(i, k int) bool { return all[i].ID < all[k].ID })
+	return all
+}
+
+// Resolve finds a workflow by its UUID or by its name, which is unique among the active
+// ones. It fails with fault.WorkflowNotFound, or fault.InvalidField for an empty or
+// impossible name.
+func (r *Registry) Resolve(ctx context.Context, idOrName string) (*wire.WorkflowRecord, error) {
+	if idOrName == "" {
+		return nil, fault.New(fault.InvalidField, "workflow_id is missing: give the workflow's UUID or its name").With("field", "workflow_id")
+	}
+	lower := strings.ToLower(idOrName)
+	if wire.IsUUID(lower) {
+		return r.byID(ctx, lower)
+	}
+	if !wire.ValidName(idOrName) {
+		return nil, fault.New(fault.InvalidField, "workflow_id is neither a UUID nor a workflow's name").With("field", "workflow_id")
+	}
+	r.mu.RLock()
+	record, known := r.records[r.names[idOrName]]
+	r.mu.RUnlock()
+	if known {
+		return &record, nil
+	}
+	claim, err := r.Claim(ctx, idOrName)
+	if err != nil {
+		return nil, err
+	}
+	if claim == nil {
+		return nil, notFound(idOrName)
+	}
+	found, err := r.byID(ctx, claim.ID)
+	if errors.Is(err, fault.WorkflowNotFound) || err == nil && found.Status != wire.WorkflowActive {
+		return nil, notFound(idOrName)
+	}
+	return found, err
+}
+
+func notFound(idOrName string) error {
+	return fault.New(fault.WorkflowNotFound, "there is no workflow %q", idOrName).With("workflow_id", idOrName)
+}
+
+func (r *Registry) byID(ctx context.Context, id string) (*wire.WorkflowRecord, error) {
+	r.mu.RLock()
+	record, known := r.records[id]
+	r.mu.RUnlock()
+	if known {
+		return &record, nil
+	}
+	fresh, _, err := r.Read(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if fresh == nil {
+		return nil, notFound(id)
+	}
+	r.remember(*fresh)
+	return fresh, nil
+}
+
+// Read reads a workflow's record from the bucket, with its revision there; nil when there
+// is none.
+func (r *Registry) Read(ctx context.Context, id string) (*wire.WorkflowRecord, uint64, error) {
+	entry, err := r.kv.Get(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, unavailable(err)
+	}
+	var record wire.WorkflowRecord
+	if err := json.Unmarshal(entry.Value(), &record); err != nil {
+		return nil, 0, fmt.Errorf("registry record %s: %w", id, err)
+	}
+	return &record, entry.Revision(), nil
+}
+
+// Write stores a record that was read at a revision (0: that did not exist). It fails with
+// fault.Conflict when somebody else wrote it meanwhile.
+func (r *Registry) Write(ctx context.Context, record wire.WorkflowRecord, revision uint64) error {
+	body, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	if revision == 0 {
+		_, err = r.kv.Create(ctx, record.ID, body)
+	} else {
+		_, err = r.kv.Update(ctx, record.ID, body, revision)
+	}
+	if err := keyError(err); err != nil {
+		return err
+	}
+	r.remember(record)
+	return nil
+}
+
+// Remove deletes a workflow's record.
+func (r *Registry) Remove(ctx context.Context, id string) error {
+	if err := r.kv.Delete(ctx, id); err != nil {
+		return unavailable(err)
+	}
+	r.forget(id)
+	return nil
+}
+
+// Claim is what the key of a name says: which workflow has it.
+type Claim struct {
+	ID       string `json:"id"`
+	Revision uint64 `json:"-"`
+}
+
+// Claim reads who has a name; nil when nobody has.
+func (r *Registry) Claim(ctx context.Context, name string) (*Claim, error) {
+	entry, err := r.kv.Get(ctx, wire.RegistryNameKey(name))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	claim := Claim{Revision: entry.Revision()}
+	if err := json.Unmarshal(entry.Value(), &claim); err != nil || !wire.IsUUID(claim.ID) {
+		return nil, fmt.Errorf("registry name %s: %w", name, err)
+	}
+	return &claim, nil
+}
+
+// ClaimName gives a name to a workflow, if the name is as it was when before was read (nil:
+// nobody's). It fails with fault.Conflict otherwise.
+func (r *Registry) ClaimName(ctx context.Context, name, id string, before *Claim) error {
+	body, err := json.Marshal(Claim{ID: id})
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		_, err = r.kv.Create(ctx, wire.RegistryNameKey(name), body)
+	} else {
+		_, err = r.kv.Update(ctx, wire.RegistryNameKey(name), body, before.Revision)
+	}
+	return keyError(err)
+}
+
+// ReleaseName frees a name that belongs to this workflow; somebody else's stays.
+func (r *Registry) ReleaseName(ctx context.Context, name, id string) error {
+	claim, err := r.Claim(ctx, name)
+	if err != nil || claim == nil || claim.ID != id {
+		return err
+	}
+	err = r.kv.Delete(ctx, wire.RegistryNameKey(name), jetstream.LastRevision(claim.Revision))
+	return keyError(err)
+}
+
+func keyError(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrKeyExists),
+		errors.As(err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastReplicated):
+		return fault.New(fault.Conflict, "the registry of workflows was changed by somebody else at the same time; try again").Because(err)
+	}
+	return unavailable(err)
+}
+
+// OfID lists the workflows that an instance or token id can belong to: those whose UUID
+// begins as the id ends, nearly always one. It fails with fault.InvalidField when the id
+// cannot be one of ours; field names the request's field.
+func (r *Registry) OfID(ctx context.Context, field, id string) ([]wire.WorkflowRecord, error) {
+	if id == "" {
+		return nil, fault.New(fault.InvalidField, "%s is missing", field).With("field", field)
+	}
+	if !wire.IsRoutedID(id) {
+		return nil, fault.New(fault.InvalidField, "%s is not an id of this engine (a lower-case UUID v8)", field).With("field", field)
+	}
+	prefix := wire.WorkflowPrefixOf(id)
+	find := func() []wire.WorkflowRecord {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		var found []wire.WorkflowRecord
+		for _, w := range r.prefixes[prefix] {
+			found = append(found, r.records[w])
+		}
+		return found
+	}
+	if found := find(); len(found) > 0 {
+		return found, nil
+	}
+	// The bucket's keys tell what the watch has not brought yet.
+	keys, err := r.kv.ListKeys(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for key := range keys.Keys() {
+		if strings.HasPrefix(key, prefix) && wire.IsUUID(key) {
+			if _, err := r.byID(ctx, key); err != nil && !errors.Is(err, fault.WorkflowNotFound) {
+				return nil, err
+			}
+		}
+	}
+	return find(), nil
+}
+
+// Version gives one version of a workflow, compiled; 0 is the newest. It fails with
+// fault.VersionNotFound.
+func (r *Registry) Version(ctx context.Context, record *wire.WorkflowRecord, version int) (*Version, error) {
+	if version == 0 {
+		version = record.Version
+	}
+	r.mu.RLock()
+	known := r.versions[record.ID][version]
+	r.mu.RUnlock()
+	if known != nil {
+		return known, nil
+	}
+	found, err := r.load(ctx, record, version)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	if r.versions[record.ID] == nil {
+		r.versions[record.ID] = map[int]*Version{}
+	}
+	r.versions[record.ID][version] = found
+	r.mu.Unlock()
+	return found, nil
+}
+
+// Net is Version for those who need only the net and the workflow.
+func (r *Registry) Net(ctx context.Context, workflowID string, version int) (*petri.Net, *wire.Workflow, error) {
+	record, err := r.byID(ctx, workflowID)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := r.Version(ctx, record, version)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v.Net, v.Workflow, nil
+}
+
+func (r *Registry) load(ctx context.Context, record *wire.WorkflowRecord, version int) (*Version, error) {
+	// Definitions are few and at the beginning of their subject, version n is the n-th.
+	var from uint64 = 1
+	for {
+		msg, err := r.bus.Next(ctx, record.Stream, wire.DefinitionSubject(record.ID), from)
+		switch {
+		case errors.Is(err, ErrNoMessage):
+			return nil, fault.New(fault.VersionNotFound, "workflow %q has no version %d; the newest is %d", record.Name, version, record.Version).
+				With("version", version)
+		case errors.Is(err, ErrNoStream):
+			return nil, streamGone(err)
+		case err != nil:
+			return nil, err
+		}
+		var w wire.Workflow
+		if err := json.Unmarshal(msg.Data, &w); err != nil {
+			return nil, fmt.Errorf("definition of %s at %d: %w", record.ID, msg.Sequence, err)
+		}
+		if w.Version == version {
+			return Compile(&w)
+		}
+		from = msg.Sequence + 1
+	}
+}
+
+func streamGone(err error) error {
+	return fault.New(fault.Unavailable, "the workflow's stream is out of reach at the moment, or was just deleted; try again").Because(err)
+}
+
+// Compile makes a stored workflow ready to run.
+func Compile(w *wire.Workflow) (*Version, error) {
+	net, problems := petri.Compile(&w.Definition)
+	if len(problems) > 0 {
+		return nil, Invalid(problems)
+	}
+	schema, err := CompileSchema(w.Schema)
+	if err != nil {
+		return nil, Invalid([]wire.Problem{*err})
+	}
+	return &Version{Workflow: w, Net: net, Schema: schema}, nil
+}
+
+// Invalid is the refusal of a definition, with everything that is wrong with it.
+func Invalid(problems []wire.Problem) error {
+	first := problems[0]
+	where := first.Path
+	if where == "" {
+		where = "definition"
+	}
+	message := where + ": " + first.Message
+	if len(problems) > 1 {
+		message += fmt.Sprintf(" (and %d more, see details.problems)", len(problems)-1)
+	}
+	return fault.New(fault.InvalidDefinition, "%s", message).With("problems", problems)
+}

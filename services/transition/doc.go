@@ -1,0 +1,20 @@
+// Package transition is the service that owns workflows and firings: it deploys
+// definitions, fires transitions, records the results of functions and agents, and fires
+// time-outs when they are due.
+//
+// A workflow's life, each arrow a step that can be repeated after a crash:
+//
+//	create ──► claim name ──► stream ──► definition v1 ──► events ──► record ──► active
+//	                                                                              │  ▲
+//	                                              update: definition v(n+1) ──────┘──┘
+//	                                                                              │
+//	                                   archive: name freed, no new instances ─────┤
+//	                                   delete: record, view, timers, stream gone ─┘
+//
+// It guarantees that an acknowledged firing is stored and has taken effect exactly once.
+// It does not guarantee that a time-out fires at its very instant: it fires when it is due
+// and the projector has set it, never before, and at most once for each arrival.
+//
+// A transition that is guarded by rules or a condition is refused (503 rules_unavailable)
+// while no rules service answers.
+package transition

@@ -1,0 +1,366 @@
+package transition
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"sort"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
+
+// Space that a reply's envelope may take.
+const replyMargin = 64 << 10
+
+// check parses and validates a definition, reporting everything at once.
+func check(raw json.RawMessage) (*wire.Definition, string, []wire.Problem) {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, "", []wire.Problem{{Path: "", Code: "missing", Message: "the definition is missing"}}
+	}
+	def, problems := petri.ParseDefinition(raw)
+	if len(problems) > 0 {
+		return nil, "", problems
+	}
+	if _, problems = petri.Compile(def); len(problems) > 0 {
+		return nil, "", problems
+	}
+	if _, problem := bus.CompileSchema(def.Schema); problem != nil {
+		return nil, "", []wire.Problem{*problem}
+	}
+	canonical, err := json.Marshal(def)
+	if err != nil {
+		return nil, "", []wire.Problem{{Path: "", Code: "malformed", Message: err.Error()}}
+	}
+	sum := sha256.Sum256(canonical)
+	return def, hex.EncodeToString(sum[:16]), nil
+}
+
+func (s *Service) validate(_ context.Context, req wire.WorkflowValidateRequest) (wire.WorkflowValidateReply, error) {
+	_, _, problems := check(req.Definition)
+	if problems == nil {
+		problems = []wire.Problem{}
+	}
+	return wire.WorkflowValidateReply{Valid: len(problems) == 0, Problems: problems}, nil
+}
+
+func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*wire.Workflow, error) {
+	def, digest, problems := check(req.Definition)
+	if len(problems) > 0 {
+		return nil, bus.Invalid(problems)
+	}
+	requestDigest, err := bus.Digest(wire.SubjectWorkflowCreate, req)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.claim(ctx, def.Name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.bus.EnsureWorkflowStream(ctx, id); err != nil {
+		return nil, err
+	}
+	now := s.now().UTC()
+	want := wire.Workflow{
+		ID: id, Version: 1, Status: wire.WorkflowActive, Stream: wire.StreamName(id), Definition: *def, Digest: digest,
+		CreatedAt: now, DeployedAt: now, DeployedBy: req.TriggeredBy, RequestID: req.RequestID, RequestDigest: requestDigest,
+	}
+	stored, err := s.lastDefinition(ctx, want.Stream, id)
+	if err == nil && stored == nil {
+		stored, err = s.putDefinition(ctx, &want, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Whoever stored it, the deployment is brought to its end; then we see whose it was.
+	if err := s.publishVersion(ctx, &stored.Workflow, req.TriggeredBy, true); err != nil {
+		return nil, err
+	}
+	if stored.Version == 1 && stored.DeployedAt.Equal(now) && stored.Digest == digest {
+		return &stored.Workflow, nil
+	}
+	if repeated, err := repeats(&stored.Workflow, req.RequestID, requestDigest); repeated || err != nil {
+		return &stored.Workflow, err
+	}
+	return nil, exists(def.Name, id)
+}
+
+// repeats reports whether a stored version is what this very request made.
+func repeats(w *wire.Workflow, requestID, requestDigest string) (bool, error) {
+	if requestID == "" || w.RequestID != requestID {
+		return false, nil
+	}
+	if w.RequestDigest != requestDigest {
+		return false, fault.New(fault.RequestIDReused, "request_id %q was used before for another definition; draw a new one", requestID).
+			With("request_id", requestID)
+	}
+	return true, nil
+}
+
+func exists(name, id string) error {
+	return fault.New(fault.WorkflowExists, "there is an active workflow %q already; update it, or archive it first", name).
+		With("name", name).With("workflow_id", id)
+}
+
+// claim gives the name to a workflow id: a new one, or the one of a deployment that stopped
+// half way, or that of the workflow which has it (create then finds its definition).
+func (s *Service) claim(ctx context.Context, name string) (string, error) {
+	for {
+		held, err := s.registry.Claim(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		if held != nil {
+			record, _, err := s.registry.Read(ctx, held.ID)
+			if err != nil {
+				return "", err
+			}
+			if record == nil || record.Status == wire.WorkflowActive {
+				return held.ID, nil
+			}
+		}
+		id := uuid.NewString()
+		err = s.registry.ClaimName(ctx, name, id, held)
+		if !errors.Is(err, fault.Conflict) {
+			return id, err
+		}
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+	}
+}
+
+// publishVersion tells everybody about a stored version.
+func (s *Service) publishVersion(ctx context.Context, w *wire.Workflow, by string, first bool) error {
+	if first {
+		if err := s.note(ctx, w, wire.LifecycleStreamCreated, by); err != nil {
+			return err
+		}
+	}
+	if err := s.note(ctx, w, wire.LifecycleDeployed, by); err != nil {
+		return err
+	}
+	return s.register(ctx, w)
+}
+
+func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*wire.Workflow, error) {
+	record, err := s.registry.Resolve(ctx, req.WorkflowID)
+	if err != nil {
+		return nil, err
+	}
+	def, digest, problems := check(req.Definition)
+	if len(problems) > 0 {
+		return nil, bus.Invalid(problems)
+	}
+	if def.Name != record.Name {
+		return nil, fault.New(fault.InvalidField, "the definition is named %q, and the workflow %q: a workflow keeps its name", def.Name, record.Name).
+			With("field", "definition.name")
+	}
+	requestDigest, err := bus.Digest(wire.SubjectWorkflowUpdate, req)
+	if err != nil {
+		return nil, err
+	}
+	last, err := s.lastDefinition(ctx, record.Stream, record.ID)
+	if err != nil {
+		return nil, err
+	}
+	if last == nil {
+		return nil, fault.New(fault.VersionNotFound, "workflow %q has no stored definition", record.Name)
+	}
+	if repeated, err := repeats(&last.Workflow, req.RequestID, requestDigest); err != nil {
+		return nil, err
+	} else if repeated {
+		return &last.Workflow, s.publishVersion(ctx, &last.Workflow, req.TriggeredBy, false)
+	}
+	if record.Status == wire.WorkflowArchived {
+		return nil, fault.New(fault.WorkflowArchived, "workflow %q is archived", record.Name).With("workflow_id", record.ID)
+	}
+	if req.ExpectedVersion != 0 && req.ExpectedVersion != last.Version {
+		return nil, versionMismatch(req.ExpectedVersion, last.Version)
+	}
+	next := wire.Workflow{
+		ID: record.ID, Version: last.Version + 1, Status: wire.WorkflowActive, Stream: record.Stream, Definition: *def, Digest: digest,
+		CreatedAt: last.CreatedAt, DeployedAt: s.now().UTC(), DeployedBy: req.TriggeredBy, RequestID: req.RequestID, RequestDigest: requestDigest,
+	}
+	stored, err := s.putDefinition(ctx, &next, last.sequence)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.publishVersion(ctx, &stored.Workflow, req.TriggeredBy, false); err != nil {
+		return nil, err
+	}
+	if stored.Version != next.Version || !stored.DeployedAt.Equal(next.DeployedAt) {
+		return nil, versionMismatch(last.Version, stored.Version)
+	}
+	return &stored.Workflow, nil
+}
+
+func versionMismatch(expected, actual int) error {
+	return fault.New(fault.VersionMismatch, "the workflow is at version %d, not %d: look at it and try again", actual, expected).
+		With("expected", expected).With("actual", actual)
+}
+
+func (s *Service) get(ctx context.Context, req wire.WorkflowGetRequest) (*wire.Workflow, error) {
+	if req.Version < 0 {
+		return nil, fault.New(fault.InvalidField, "version counts from 1").With("field", "version")
+	}
+	record, err := s.registry.Resolve(ctx, req.WorkflowID)
+	if err != nil {
+		return nil, err
+	}
+	return s.shown(ctx, record, req.Version)
+}
+
+func (s *Service) shown(ctx context.Context, record *wire.WorkflowRecord, version int) (*wire.Workflow, error) {
+	v, err := s.registry.Version(ctx, record, version)
+	if err != nil {
+		return nil, err
+	}
+	w := *v.Workflow
+	w.Status = record.Status
+	return &w, nil
+}
+
+func (s *Service) archive(ctx context.Context, req wire.WorkflowArchiveRequest) (*wire.Workflow, error) {
+	named, err := s.registry.Resolve(ctx, req.WorkflowID)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		record, revision, err := s.registry.Read(ctx, named.ID)
+		if err != nil {
+			return nil, err
+		}
+		if record == nil {
+			return nil, fault.New(fault.WorkflowNotFound, "there is no workflow %q", req.WorkflowID).With("workflow_id", req.WorkflowID)
+		}
+		w, err := s.shown(ctx, record, 0)
+		if err != nil {
+			return nil, err
+		}
+		if record.Status != wire.WorkflowArchived {
+			record.Status, record.UpdatedAt = wire.WorkflowArchived, s.now().UTC()
+			if err := s.registry.Write(ctx, *record, revision); errors.Is(err, fault.Conflict) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		w.Status = wire.WorkflowArchived
+		if err := s.note(ctx, w, wire.LifecycleArchived, req.TriggeredBy); err != nil {
+			return nil, err
+		}
+		return w, s.registry.ReleaseName(ctx, record.Name, record.ID)
+	}
+}
+
+func (s *Service) remove(ctx context.Context, req wire.WorkflowDeleteRequest) (*wire.Workflow, error) {
+	record, err := s.registry.Resolve(ctx, req.WorkflowID)
+	if err != nil {
+		return nil, err
+	}
+	if req.Confirm != record.Name {
+		return nil, fault.New(fault.InvalidField, "confirm must repeat the workflow's name, %q: deleting removes all its instances", record.Name).
+			With("field", "confirm")
+	}
+	w, err := s.shown(ctx, record, 0)
+	if err != nil && !errors.Is(err, fault.Unavailable) {
+		return nil, err
+	}
+	if w == nil { // a repeat: the stream is gone already
+		w = &wire.Workflow{ID: record.ID, Version: record.Version, Stream: record.Stream, Definition: wire.Definition{Name: record.Name}}
+	}
+	// Archived first, so that nothing new begins in what is being taken away.
+	if record.Status != wire.WorkflowArchived {
+		if _, err := s.archive(ctx, wire.WorkflowArchiveRequest{WorkflowID: record.ID, Origin: req.Origin}); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.bus.DeleteWorkflowStream(ctx, record.Stream); err != nil {
+		return nil, err
+	}
+	if err := s.drop(ctx, record.ID); err != nil {
+		return nil, err
+	}
+	if err := s.registry.Remove(ctx, record.ID); err != nil {
+		return nil, err
+	}
+	w.Status = wire.WorkflowArchived
+	// A projector that was still at work may have written once more.
+	return w, s.drop(ctx, record.ID)
+}
+
+func (s *Service) list(_ context.Context, req wire.WorkflowListRequest) (wire.WorkflowListReply, error) {
+	reply := wire.WorkflowListReply{Workflows: []wire.WorkflowRecord{}}
+	limit, err := bus.PageSize(req.Limit)
+	if err != nil {
+		return reply, err
+	}
+	switch req.Status {
+	case "", wire.WorkflowActive, wire.WorkflowArchived:
+	default:
+		return reply, fault.New(fault.InvalidField, "status is active or archived, not %q", req.Status).With("field", "status")
+	}
+	// By name, then id: the cursor is where the last page ended.
+	all := s.registry.All()
+	key := func(r *wire.WorkflowRecord) string { return r.Name + " " + r.ID }
+	sort.Slice(all, func(i, k int) bool { return key(&all[i]) < key(&all[k]) })
+	after, err := cursor(req.Cursor)
+	if err != nil {
+		return reply, err
+	}
+	for i := range all {
+		r := &all[i]
+		if key(r) <= after || req.Status != "" && r.Status != req.Status || !strings.Contains(r.Name, req.NameContains) {
+			continue
+		}
+		if len(reply.Workflows) == limit {
+			reply.NextCursor = hex.EncodeToString([]byte(key(&reply.Workflows[limit-1])))
+			break
+		}
+		reply.Workflows = append(reply.Workflows, *r)
+	}
+	return reply, nil
+}
+
+func cursor(opaque string) (string, error) {
+	after, err := hex.DecodeString(opaque)
+	if err != nil {
+		return "", fault.New(fault.InvalidField, "cursor is not one that a list returned").With("field", "cursor")
+	}
+	return string(after), nil
+}
+
+func (s *Service) streams(ctx context.Context, req wire.WorkflowStreamsRequest) (wire.WorkflowStreamsReply, error) {
+	reply := wire.WorkflowStreamsReply{}
+	record, err := s.registry.Resolve(ctx, req.WorkflowID)
+	if err != nil {
+		return reply, err
+	}
+	stream, err := s.bus.JS.Stream(ctx, record.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return reply, fault.New(fault.Unavailable, "the workflow's stream is gone, or was just deleted").Because(err)
+	}
+	if err != nil {
+		return reply, fault.New(fault.Unavailable, "the workflow's stream is out of reach at the moment; try again").Because(err)
+	}
+	info := stream.CachedInfo()
+	last := info.State.LastTime
+	if info.State.Msgs == 0 {
+		last = info.Created
+	}
+	reply.Streams = []wire.StreamInfo{{
+		Name: record.Stream, Subject: strings.TrimSuffix(wire.EventSubjects(record.ID), "events.>") + ">",
+		MessageCount: info.State.Msgs, ByteSize: info.State.Bytes, LastActivity: last.UTC(),
+	}}
+	return reply, nil
+}
