@@ -86,7 +86,7 @@ func run(ctx context.Context, name string, base env.Base, tel *telemetry.Telemet
 
 	select {
 	case <-ctx.Done():
-	case <-running.Bus().Closed():
+	case <-running.Closed():
 		err = errors.New("the connection to NATS was closed for good")
 	}
 	health.Drain()
@@ -126,6 +126,9 @@ func Open(ctx context.Context, name string, cfg bus.Config, tel *telemetry.Telem
 
 // Bus is the part's connection.
 func (r *Running) Bus() *bus.Bus { return r.bus }
+
+// Closed is closed when the connection has ended for good.
+func (r *Running) Closed() <-chan struct{} { return r.bus.Closed() }
 
 // Check is nil while the part's connection stands.
 func (r *Running) Check() error {
