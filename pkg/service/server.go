@@ -39,6 +39,8 @@ const (
 	// sends none any more, for the subscriptions' queues to count as empty: micro does not
 	// show them.
 	quiet = 100 * time.Millisecond
+	// flushLimit bounds a round trip to the NATS server.
+	flushLimit = 10 * time.Second
 	// grace is how long handlers have to return once Stop's context has ended.
 	grace = 2 * time.Second
 )
@@ -117,7 +119,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	if err == nil {
 		// Subscriptions are sent without an answer: only after a round trip do they stand.
-		if err = s.deps.Bus.NC.FlushWithContext(ctx); err != nil {
+		if err = s.flush(ctx); err != nil {
 			err = fmt.Errorf("subscribing the endpoints: %w", err)
 		}
 	}
@@ -154,7 +156,7 @@ func (s *Server) stop(ctx context.Context) error {
 
 func (s *Server) drain(ctx context.Context) error {
 	// Once the server has answered, all that it sent before has been received.
-	connected := s.deps.Bus.NC.FlushWithContext(ctx) == nil
+	connected := s.flush(ctx) == nil
 	for connected && ctx.Err() == nil {
 		seen := s.gate.arrivals()
 		if !s.gate.wait(ctx) {
@@ -179,9 +181,17 @@ func (s *Server) drain(ctx context.Context) error {
 	if connected {
 		last, end := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer end()
-		if err := s.deps.Bus.NC.FlushWithContext(last); err != nil {
+		if err := s.flush(last); err != nil {
 			return fmt.Errorf("sending the last replies of %s: %w", s.cfg.Name, err)
 		}
 	}
 	return nil
+}
+
+// flush makes a round trip to the server, bounded also where ctx is not: nats.go refuses a
+// context without a deadline.
+func (s *Server) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushLimit)
+	defer cancel()
+	return s.deps.Bus.NC.FlushWithContext(ctx)
 }
