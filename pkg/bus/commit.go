@@ -285,7 +285,7 @@ func (c *Committer) attempt(ctx context.Context, current *Outcome, change Change
 		Time: c.now(), RequestID: change.Origin.RequestID, Digest: change.Digest, TriggeredBy: change.Origin.TriggeredBy,
 	}, c.Limits())
 	if err != nil {
-		return nil, err
+		return nil, fault.From(err)
 	}
 	if ev == nil {
 		return &Outcome{Record: current.Record, State: current.State, Sequence: current.Sequence, Time: current.State.UpdatedAt}, nil
@@ -430,3 +430,6 @@ func (c *Committer) stored(ctx context.Context, record *wire.WorkflowRecord, ev 
 	c.counts.commits.Add(ctx, 1, metric.WithAttributes(attribute.String("event_type", ev.EventType)))
 	return &Outcome{Record: record, Event: ev, State: ev.Instance, Sequence: sequence, Time: ev.Timestamp}
 }
+
+// Forget drops an instance from the cache, because it was purged.
+func (c *Committer) Forget(instanceID string) { c.cache.drop(instanceID) }

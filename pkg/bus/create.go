@@ -73,7 +73,7 @@ func (c *Committer) createOnce(ctx context.Context, record *wire.WorkflowRecord,
 		Time: now, RequestID: creation.Origin.RequestID, Digest: creation.Digest, TriggeredBy: creation.Origin.TriggeredBy,
 	}, c.Limits())
 	if err != nil {
-		return nil, err
+		return nil, fault.From(err)
 	}
 	if err := version.checkData(ev); err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ type Service struct {
 	registry  *bus.Registry
 	committer *bus.Committer
 	server    *service.Server
-	timers    *timers
+	timers    *bus.Worker
 	now       func() time.Time
 
 	stopping sync.Once
@@ -41,7 +41,7 @@ func New(deps service.Deps, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("transition: %w", err)
 	}
 	s.committer = committer
-	s.timers = newTimers(s)
+	s.timers = s.newTimers()
 	s.server = service.NewServer(deps, service.ServerConfig{
 		Name: Name, Description: "Workflows, firings and time-outs",
 		Concurrency: cfg.Concurrency, RequestTimeout: cfg.RequestTimeout,
@@ -57,7 +57,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.registry.Start(ctx); err != nil {
 		return err
 	}
-	err := s.timers.start(ctx)
+	err := s.timers.Start(ctx)
 	if err == nil {
 		err = s.server.Start(ctx)
 	}
@@ -70,7 +70,7 @@ func (s *Service) Start(ctx context.Context) error {
 // Stop finishes what is in flight and ends everything, in reverse order.
 func (s *Service) Stop(ctx context.Context) error {
 	s.stopping.Do(func() {
-		s.stopErr = errors.Join(s.server.Stop(ctx), s.timers.stop(ctx))
+		s.stopErr = errors.Join(s.server.Stop(ctx), s.timers.Stop(ctx))
 		s.registry.Stop()
 	})
 	return s.stopErr
