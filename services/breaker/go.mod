@@ -22,12 +22,15 @@ require (
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/schollz/progressbar/v3 v3.19.1 // indirect
+	github.com/seed-42b4788c/circuit-breaker/deploy/examples v0.0.0
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
+	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
+	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
 replace github.com/seed-42b4788c/circuit-breaker/pkg => ../../pkg
@@ -37,3 +40,5 @@ replace github.com/seed-42b4788c/circuit-breaker/pkg/natstest => ../../pkg/natst
 replace github.com/seed-42b4788c/circuit-breaker/services/token => ../../services/token
 
 replace github.com/seed-42b4788c/circuit-breaker/services/transition => ../../services/transition
+
+replace github.com/seed-42b4788c/circuit-breaker/deploy/examples => ../../deploy/examples

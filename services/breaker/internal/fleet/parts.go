@@ -1,0 +1,43 @@
+package fleet
+
+import (
+	"github.com/seed-42b4788c/circuit-breaker/pkg/env"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
+	"github.com/seed-42b4788c/circuit-breaker/services/transition"
+)
+
+// Settings are those of every service, as each reads them from the environment when it runs
+// alone. What all services share is in each of them, with the same values.
+type Settings struct {
+	Transition transition.Environment
+}
+
+// DefaultSettings is what an empty environment gives.
+func DefaultSettings() Settings {
+	var s Settings
+	if err := env.Load(nil, &s); err != nil {
+		panic("the defaults of the services are faulty: " + err.Error())
+	}
+	return s
+}
+
+// Base is what all services share.
+func (s Settings) Base() env.Base { return s.Transition.Base }
+
+// Validate reports every fault at once.
+func (s Settings) Validate() error { return s.Base().Validate() }
+
+// part is one service of the fleet.
+type part struct {
+	name  string
+	build func(service.Deps) (service.Part, error)
+}
+
+// parts lists the services in the order in which they start.
+func (s Settings) parts() []part {
+	return []part{
+		{transition.Name, func(deps service.Deps) (service.Part, error) {
+			return transition.New(deps, s.Transition.Config())
+		}},
+	}
+}

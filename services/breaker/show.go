@@ -1,0 +1,185 @@
+package breaker
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/ui"
+)
+
+// cellWidth is how much of a document a table shows.
+const cellWidth = 60
+
+// show writes a result: v as a document for machines, or what people does for people.
+func (a *App) show(v any, people func()) error {
+	if a.Console.JSON {
+		return a.Console.Document(v)
+	}
+	people()
+	return nil
+}
+
+// clock writes a moment for people, in UTC as in the logs and the messages.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05.000")
+}
+
+func number[N ~int | ~int64 | ~uint64](n N) ui.Cell {
+	return ui.Cell{Text: fmt.Sprint(n), Right: true}
+}
+
+func status(s wire.Status) ui.Cell {
+	styles := map[wire.Status]ui.Style{
+		wire.StatusActive: ui.Good, wire.StatusSuspended: ui.Warning, wire.StatusCancelled: ui.Bad, wire.StatusCompleted: ui.Accent,
+	}
+	return ui.Cell{Text: string(s), Style: styles[s]}
+}
+
+func workflowStatus(s wire.WorkflowStatus) ui.Cell {
+	if s == wire.WorkflowActive {
+		return ui.Cell{Text: string(s), Style: ui.Good}
+	}
+	return ui.Cell{Text: string(s), Style: ui.Dim}
+}
+
+// compact writes a value as JSON on one line.
+func compact(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(raw)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// tokens writes tokens for people.
+func (a *App) tokens(tokens []wire.Token) {
+	t := ui.NewTable("TOKEN", "PLACE", "SINCE", "REVISION", "DATA")
+	for _, token := range tokens {
+		t.Row(
+			token.ID, ui.Cell{Text: token.Place, Style: ui.Accent}, clock(token.ArrivedAt), number(token.NatsSequence),
+			ui.Shorten(ui.Clean(string(token.Data)), cellWidth),
+		)
+	}
+	a.Console.Table(t, "no tokens")
+}
+
+// fields writes one thing as name and value lines, leaving empty values out.
+func (a *App) fields(pairs ...any) {
+	t := ui.NewTable()
+	for i := 0; i+1 < len(pairs); i += 2 {
+		cell, ok := pairs[i+1].(ui.Cell)
+		if !ok {
+			cell = ui.Cell{Text: fmt.Sprint(pairs[i+1])}
+		}
+		cell.Right = false
+		if cell.Text != "" {
+			t.Row(ui.Cell{Text: pairs[i].(string), Style: ui.Bold}, cell)
+		}
+	}
+	a.Console.Table(t, "")
+}
+
+func (a *App) instance(i *wire.Instance) {
+	a.fields(
+		"instance", i.ID,
+		"workflow", i.WorkflowID+" version "+strconv.Itoa(i.WorkflowVersion),
+		"status", status(i.Status),
+		"reason", i.Reason,
+		"created", clock(i.CreatedAt),
+		"updated", clock(i.UpdatedAt),
+		"revision", number(i.NatsSequence),
+		"visits", visits(i.Visits),
+	)
+}
+
+func visits(counts map[string]int) string {
+	text := ""
+	for _, place := range sortedKeys(counts) {
+		text += fmt.Sprintf("%s %d  ", place, counts[place])
+	}
+	return text
+}
+
+func (a *App) token(t *wire.Token) {
+	a.fields(
+		"token", t.ID,
+		"instance", t.InstanceID,
+		"place", ui.Cell{Text: t.Place, Style: ui.Accent},
+		"created", clock(t.CreatedAt),
+		"updated", clock(t.UpdatedAt),
+		"arrived", clock(t.ArrivedAt),
+		"arrival sequence", number(t.ArrivalSequence),
+		"revision", number(t.NatsSequence),
+		"data", string(t.Data),
+		"metadata", string(t.Metadata),
+	)
+}
+
+func (a *App) history(records []wire.TransitionRecord) {
+	t := ui.NewTable("SEQUENCE", "TIME (UTC)", "TRANSITION", "FROM", "TO", "BY")
+	for _, r := range records {
+		from := r.FromPlace
+		if r.TransitionID == "create" {
+			from = ""
+		}
+		t.Row(number(r.NatsSequence), clock(r.Timestamp), ui.Cell{Text: r.TransitionID, Style: ui.Accent}, from, r.ToPlace, r.TriggeredBy)
+	}
+	a.Console.Table(t, "no steps")
+}
+
+// problemLines are the problems of a definition that a fault carries, one line each.
+func problemLines(e *fault.Error) []string {
+	raw, ok := e.Details["problems"]
+	if !ok {
+		return nil
+	}
+	body, err := json.Marshal(raw)
+	if err != nil {
+		return nil
+	}
+	var problems []wire.Problem
+	if json.Unmarshal(body, &problems) != nil {
+		return nil
+	}
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = problemLine(p)
+	}
+	return lines
+}
+
+func problemLine(p wire.Problem) string {
+	if p.Path == "" {
+		return fmt.Sprintf("%s (%s)", p.Message, p.Code)
+	}
+	return fmt.Sprintf("%s: %s (%s)", p.Path, p.Message, p.Code)
+}
+
+// bytesText writes a size for people.
+func bytesText(n uint64) string {
+	const step = 1024
+	size, unit := float64(n), 0
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	for size >= step && unit < len(units)-1 {
+		size /= step
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
