@@ -198,7 +198,7 @@ func inherit(base, over json.RawMessage) (json.RawMessage, error) {
 	case len(base) == 0:
 		return over, nil
 	}
-	return MergePatch(base, over)
+	return mergeStored(base, over)
 }
 
 // patch applies the event's patches to the tokens that it left standing.
@@ -233,12 +233,9 @@ func patch(tokens []wire.Token, ev *wire.Event) error {
 	return nil
 }
 
-// patcher applies patches to documents that are mostly the same: all tokens of a split
-// begin as copies, which are decoded once.
-type patcher struct {
-	base, patch, result json.RawMessage
-	decoded             any
-}
+// patcher applies patches to documents that are often the same, since the tokens of a
+// split begin as copies.
+type patcher struct{ base, patch, result json.RawMessage }
 
 func (m *patcher) apply(base, patch json.RawMessage) (json.RawMessage, error) {
 	if len(patch) == 0 {
@@ -247,26 +244,14 @@ func (m *patcher) apply(base, patch json.RawMessage) (json.RawMessage, error) {
 	if len(base) == 0 {
 		base = emptyObject
 	}
-	known := m.decoded != nil && bytes.Equal(m.base, base)
-	if known && bytes.Equal(m.patch, patch) {
+	if m.result != nil && bytes.Equal(m.patch, patch) && bytes.Equal(m.base, base) {
 		return m.result, nil
 	}
-	if !known {
-		v, err := decode(base)
-		if err != nil {
-			return nil, err
-		}
-		m.base, m.decoded = base, prune(v)
-	}
-	p, err := decode(patch)
+	result, err := mergeStored(base, patch)
 	if err != nil {
 		return nil, err
 	}
-	result, err := encode(merge(m.decoded, p))
-	if err != nil {
-		return nil, err
-	}
-	m.patch, m.result = patch, result
+	m.base, m.patch, m.result = base, patch, result
 	return result, nil
 }
 

@@ -41,23 +41,21 @@ func (c change) empty() bool { return len(c.data) == 0 && len(c.metadata) == 0 &
 // somebody must look inside.
 type documents struct {
 	rawData, rawMetadata json.RawMessage
-	data, metadata       any
+	decodedData          any
+	decodedMetadata      any
 }
 
-func (d *documents) decode() error {
-	if d.data != nil {
-		return nil
+func (d *documents) data() (any, error) { return decodeOnce(&d.decodedData, d.rawData) }
+
+func (d *documents) metadata() (any, error) { return decodeOnce(&d.decodedMetadata, d.rawMetadata) }
+
+func decodeOnce(known *any, raw json.RawMessage) (any, error) {
+	if *known != nil {
+		return *known, nil
 	}
-	data, err := decodeStored(d.rawData)
-	if err != nil {
-		return err
-	}
-	metadata, err := decodeStored(d.rawMetadata)
-	if err != nil {
-		return err
-	}
-	d.data, d.metadata = data, metadata
-	return nil
+	v, err := decodeStored(raw)
+	*known = v
+	return v, err
 }
 
 func decodeStored(raw json.RawMessage) (any, error) {
@@ -72,41 +70,55 @@ func decodeStored(raw json.RawMessage) (any, error) {
 }
 
 // patch says what one token needs to become what the change wants of it.
-func (d *documents) patch(c change, each *child) (wire.Patch, error) {
-	if each == nil && c.result == nil {
-		return wire.Patch{Data: c.data, Metadata: c.metadata}, nil
-	}
-	if err := d.decode(); err != nil {
+func (d *documents) patch(c change, each *child) (p wire.Patch, err error) {
+	if p.Data, err = d.dataPatch(c, each); err != nil {
 		return wire.Patch{}, err
 	}
-	data, metadata := d.data, d.metadata
-	if each != nil {
-		if each.path[0] == "data" {
-			data = without(data, each.path[1:])
-		} else {
-			metadata = without(metadata, each.path[1:])
-		}
-		data = put(data, []string{memberItem}, each.item)
-		data = put(data, []string{memberIndex}, number(each.index))
+	p.Metadata, err = d.metadataPatch(c, each)
+	return p, err
+}
+
+func (d *documents) dataPatch(c change, each *child) (json.RawMessage, error) {
+	if each == nil {
+		return c.data, nil
 	}
-	data, err := mergeDecoded(data, c.data)
+	base, err := d.data()
 	if err != nil {
-		return wire.Patch{}, err
+		return nil, err
 	}
-	if metadata, err = mergeDecoded(metadata, c.metadata); err != nil {
-		return wire.Patch{}, err
+	target := base
+	if each.path[0] == "data" {
+		target = without(target, each.path[1:])
+	}
+	target = put(target, []string{memberItem}, each.item)
+	target = put(target, []string{memberIndex}, number(each.index))
+	merged, err := mergeDecoded(target, c.data)
+	if err != nil {
+		return nil, err
+	}
+	return encodePatch(diff(base, merged))
+}
+
+func (d *documents) metadataPatch(c change, each *child) (json.RawMessage, error) {
+	loses := each != nil && each.path[0] == "metadata"
+	if !loses && c.result == nil {
+		return c.metadata, nil
+	}
+	base, err := d.metadata()
+	if err != nil {
+		return nil, err
+	}
+	target := base
+	if loses {
+		target = without(target, each.path[1:])
+	}
+	if target, err = mergeDecoded(target, c.metadata); err != nil {
+		return nil, err
 	}
 	if c.result != nil {
-		metadata = put(metadata, c.result.path, c.result.value)
+		target = put(target, c.result.path, c.result.value)
 	}
-	var p wire.Patch
-	if p.Data, err = encodePatch(diff(d.data, data)); err != nil {
-		return wire.Patch{}, err
-	}
-	if p.Metadata, err = encodePatch(diff(d.metadata, metadata)); err != nil {
-		return wire.Patch{}, err
-	}
-	return p, nil
+	return encodePatch(diff(base, target))
 }
 
 func mergeDecoded(base any, patch json.RawMessage) (any, error) {
@@ -130,13 +142,14 @@ func encodePatch(patch any) (json.RawMessage, error) {
 
 // elements is the list that an output spreads over its place, one token for each element.
 func (d *documents) elements(t *transition, arc wire.OutputArc) ([]any, []string, error) {
-	if err := d.decode(); err != nil {
-		return nil, nil, err
-	}
 	path := strings.Split(arc.Each, ".")
-	root := d.data
+	read := d.data
 	if path[0] == "metadata" {
-		root = d.metadata
+		read = d.metadata
+	}
+	root, err := read()
+	if err != nil {
+		return nil, nil, err
 	}
 	refuse := func(why string) error {
 		return reject(codeTransitionNotEnabled, "%s makes a token for each element of %s, which %s", t.ID, arc.Each, why).

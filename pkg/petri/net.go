@@ -43,6 +43,11 @@ func Compile(definition *wire.Definition) (*Net, []wire.Problem) {
 	if problems := validate(definition); len(problems) > 0 {
 		return nil, problems
 	}
+	return newNet(definition), nil
+}
+
+// newNet makes a net of a definition that is known to be sound.
+func newNet(definition *wire.Definition) *Net {
 	n := &Net{
 		definition:  definition,
 		places:      make(map[string]*place, len(definition.Places)),
@@ -61,7 +66,7 @@ func Compile(definition *wire.Definition) (*Net, []wire.Problem) {
 			n.places[arc.Place].entering = append(n.places[arc.Place].entering, t.Transition)
 		}
 	}
-	return n, nil
+	return n
 }
 
 func newTransition(t *wire.Transition) *transition {

@@ -231,14 +231,14 @@ func (v *validator) transition(i int) {
 }
 
 func (v *validator) arcs(path string, t *wire.Transition) {
-	inputs := map[string]bool{}
-	for k, from := range t.From {
+	from, inputs, outputs := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for k, place := range t.From {
 		where := path + ".from"
 		if len(t.From) > 1 {
 			where = at(where, k)
 		}
-		v.refersToPlace(where, from)
-		v.once(where, from, inputs)
+		v.refersToPlace(where, place)
+		v.once(where, place, from)
 	}
 	if t.To != "" {
 		v.refersToPlace(path+".to", t.To)
@@ -250,7 +250,6 @@ func (v *validator) arcs(path string, t *wire.Transition) {
 			v.add(where+".count", problemInvalidCount, `must be a whole number from 1 to %d, or "all"`, maxLiveTokens)
 		}
 	}
-	outputs := map[string]bool{}
 	for k, arc := range t.Outputs {
 		where := at(path+".outputs", k)
 		v.arcPlace(where, arc.Place, outputs)
@@ -303,7 +302,7 @@ func (v *validator) retention() {
 // wholeNet checks what only the net as a whole shows: whether there is an end, and what
 // can be reached from the beginning.
 func (v *validator) wholeNet() {
-	if len(v.places) > 0 && !slices.ContainsFunc(v.def.Places, func(p wire.Place) bool { return !v.left[p.ID] }) {
+	if len(v.places) > 0 && !slices.ContainsFunc(v.def.Places, func(p wire.Place) bool { return p.ID != "" && !v.left[p.ID] }) {
 		v.add("places", problemNoTerminalPlace, "transitions lead out of every place, so no instance can ever complete")
 	}
 	if _, ok := v.places[v.def.InitialPlace]; !ok {
