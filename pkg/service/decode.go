@@ -87,7 +87,7 @@ func unknownField(name string, known []string) error {
 	if len(shown) > 64 {
 		shown = strings.ToValidUTF8(shown[:64], "") + "…"
 	}
-	if near, ok := env.Nearest(name, known); ok {
+	if near, ok := env.Nearest(strings.ToLower(name), known); ok {
 		return fault.New(fault.UnknownField, "%s is not a field of this request; did you mean %s?", shown, near).
 			With("field", shown).With("did_you_mean", near)
 	}
