@@ -358,3 +358,26 @@ func TestTheLastSixteenRequestsAreRemembered(t *testing.T) {
 		t.Errorf("r20 is remembered at %d, not %d", got, e.seq-3)
 	}
 }
+
+// Two commands decided on one state must not write into what they share with it.
+func TestDecisionsOnOneStateAreApart(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, reviewNet)
+	e.meta = Meta{RequestID: "r0", Digest: "d0"}
+	e.create("", `{}`)
+	e.state.Requests = append(make([]wire.RememberedRequest, 0, 8), e.state.Requests...)
+	e.state.Tokens = append(make([]wire.Token, 0, 8), e.state.Tokens...)
+	decide := func(request, place string) *wire.Event {
+		ev, err := Decide(e.net, e.state, Inject{Place: place}, Meta{Time: e.now, RequestID: request}, e.limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ev
+	}
+	first := decide("r1", "draft")
+	before := toJSON(t, first)
+	decide("r2", "review").Instance.Fill(99)
+	if after := toJSON(t, first); before != after {
+		t.Fatalf("the second decision changed the first:\n%s\n%s", before, after)
+	}
+}

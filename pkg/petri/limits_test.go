@@ -119,3 +119,17 @@ func TestWhatTheStateRemembersIsBounded(t *testing.T) {
 	e.meta = Meta{TriggeredBy: strings.Repeat("r", maxTriggeredBy+1)}
 	e.refused("invalid_field", Suspend{})
 }
+
+// A limit that was lowered must not lock what exceeds it already.
+func TestWhatLeavesFewerTokensIsAlwaysPossible(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, reviewNet)
+	e.create("legal_ok", `{}`)
+	e.do(Inject{Place: "finance_ok"})
+	e.do(Inject{Place: "review"})
+	e.do(Inject{Place: "review"})
+	e.limits.MaxTokens = 2
+	e.refused("limit_exceeded", Fire{TransitionID: "check"})
+	e.do(Fire{TransitionID: "conclude"})
+	e.at(map[int]string{2: "review", 3: "review", 4: "approved"})
+}
