@@ -324,13 +324,13 @@ func (d *decision) update(c Update) (*wire.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev := d.at1(wire.LifecycleUpdated, t)
+	ev := d.about(wire.LifecycleUpdated, t)
 	ev.Patches = map[string]wire.Patch{t.ID: {Data: ch.data, Metadata: ch.metadata}}
 	return d.finish(ev)
 }
 
-// at1 is a lifecycle event about one token that stays where it is.
-func (d *decision) at1(lifecycle string, t *wire.Token) *wire.Event {
+// about is a lifecycle event about one token that stays where it is.
+func (d *decision) about(lifecycle string, t *wire.Token) *wire.Event {
 	ev := d.event(wire.EventType(lifecycle))
 	ev.TokenID, ev.FromPlace, ev.ToPlace = t.ID, t.Place, t.Place
 	return ev

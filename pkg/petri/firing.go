@@ -196,7 +196,7 @@ func (d *decision) complete(c Complete) (*wire.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev := d.at1(lifecycleOf(c), t)
+	ev := d.about(lifecycleOf(c), t)
 	ev.Work = work
 	docs := documents{rawData: t.Data, rawMetadata: t.Metadata}
 	p, err := docs.patch(edit, nil)
