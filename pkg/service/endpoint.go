@@ -26,12 +26,13 @@ type Endpoint struct {
 // the caller's trace and ends at the request's deadline. Its error goes to the caller if it
 // has a code of pkg/fault; any other is logged and becomes 500 with no detail.
 func Handle[Req, Rep any](subject string, handler func(context.Context, Req) (Rep, error)) Endpoint {
+	decoder := newDecoder[Req]()
 	return Endpoint{
 		Subject: subject,
 		Request: schemaName(reflect.TypeFor[Req]()),
 		Reply:   schemaName(reflect.TypeFor[Rep]()),
 		serve: func(ctx context.Context, data []byte) ([]byte, error) {
-			req, err := DecodeRequest[Req](data)
+			req, err := decoder.decode(data)
 			if err != nil {
 				return nil, err
 			}
