@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 const (
 	commonFile = "common.json"
 	errorFile  = "error.json"
@@ -57,7 +59,7 @@ func commonSchema() *object {
 				"type", "string", "pattern", "^"+uuidPattern+"$"),
 			"workflow_ref", obj(
 				"description", "A workflow's UUID, or its unique name.",
-				"type", "string", "pattern", "^("+namePattern+"|"+uuidPattern+")$"),
+				"type", "string", "pattern", "^("+namePattern+"|"+strings.ReplaceAll(uuidPattern, "a-f", "a-fA-F")+")$"),
 			"routed_id", obj(
 				"description", "The id of an instance or a token: a UUID v8 that ends in the first 32 bits of its workflow's UUID, after a 16-bit birth number (0000: the root token, whose id is the instance's).",
 				"type", "string", "pattern", "^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"),
@@ -115,6 +117,8 @@ func errorSchema() *object {
 	)
 }
 
+func count() *object { return obj("type", "integer", "minimum", 1, "maximum", maxCount) }
+
 func inputArc() *object {
 	return obj("description", "Takes tokens from a place.", "oneOf", []any{
 		ref("name"),
@@ -123,7 +127,7 @@ func inputArc() *object {
 				"place", ref("name"),
 				"count", obj(
 					"description", `How many tokens; "all" takes every live token of the same split.`,
-					"oneOf", []any{integer(1), obj("const", "all")}),
+					"oneOf", []any{count(), obj("const", "all")}),
 			),
 			"required", []any{"place"}, "additionalProperties", false),
 	})
@@ -135,10 +139,10 @@ func outputArc() *object {
 		obj("type", "object",
 			"properties", obj(
 				"place", ref("name"),
-				"count", obj("description", "How many tokens.", "type", "integer", "minimum", 1),
+				"count", count().set("description", "How many tokens."),
 				"each", obj(
 					"description", "A dotted path to a list in the token: one token for each element, with the element in data.item and its index in data.item_index.",
-					"type", "string", "pattern", `^(data|metadata)(\.[^.]+)+$`),
+					"type", "string", "pattern", `^(data|metadata)(\.[^.\s]+)+$`),
 			),
 			"required", []any{"place"}, "not", obj("required", []any{"count", "each"}), "additionalProperties", false),
 	})

@@ -43,6 +43,9 @@ const (
 	maxDescription = 4096
 	maxPlaces      = 500
 	maxTransitions = 1000
+	// maxEntries bounds the lists inside a place or a transition, maxCount an arc's count.
+	maxEntries = 500
+	maxCount   = 256
 )
 
 // byMember says what a member holds, wherever it occurs.
@@ -62,7 +65,7 @@ var byMember = map[string]*object{
 	"agent":            ref("name"),
 	"binding":          ref("name"),
 	"target":           ref("name"),
-	"output":           ref("name"),
+	"output":           text(0),
 	"on_success":       ref("name"),
 	"on_failure":       ref("name"),
 	"rule_id":          ref("name"),
@@ -120,7 +123,7 @@ var byField = map[string]*object{
 	"Transition.when":     text(0),
 	"Transition.priority": obj("type", "integer"),
 	"Transition.from": obj("oneOf", []any{
-		ref("name"), obj("type", "array", "items", ref("name"), "minItems", 1, "uniqueItems", true),
+		ref("name"), obj("type", "array", "items", ref("name"), "minItems", 1, "maxItems", maxEntries, "uniqueItems", true),
 	}),
 	"Timeout.after": ref("positive_duration"),
 
@@ -163,6 +166,11 @@ var byField = map[string]*object{
 var besides = map[string]*object{
 	"Definition.places":      obj("minItems", 1, "maxItems", maxPlaces),
 	"Definition.transitions": obj("maxItems", maxTransitions),
+	"Place.agents":           obj("maxItems", maxEntries),
+	"Place.functions":        obj("maxItems", maxEntries),
+	"Transition.inputs":      obj("minItems", 1, "maxItems", maxEntries),
+	"Transition.outputs":     obj("minItems", 1, "maxItems", maxEntries),
+	"Transition.rules":       obj("maxItems", maxEntries),
 	"Event.patches":          obj("propertyNames", ref("routed_id")),
 }
 

@@ -1,0 +1,231 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/natstest"
+)
+
+const (
+	workflow = "550e8400-e29b-41d4-a716-446655440000"
+	instance = "0199c4d2-1f00-8a3b-9c4d-0000550e8400"
+	stream   = "WORKFLOW_550E8400-E29B-41D4-A716-446655440000"
+)
+
+type testFleet struct {
+	t     *testing.T
+	nc    *nats.Conn
+	js    jetstream.JetStream
+	watch *Watcher
+}
+
+// newTestFleet is a server with a watch on it, and the streams of a fleet.
+func newTestFleet(t *testing.T) *testFleet {
+	t.Helper()
+	server := natstest.Start(t)
+	nc, err := nats.Connect(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for name, subjects := range map[string][]string{
+		stream:   {"workflows." + workflow + ".definition", "workflows." + workflow + ".events.>"},
+		"PLACES": {"workflows.*.places.*.tokens.*", "workflows.*.instances.*.*", "workflows.*.projection"},
+	} {
+		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: subjects, AllowDirect: true, AllowMsgTTL: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &testFleet{t: t, nc: nc, js: js, watch: Watch(t, server.URL())}
+}
+
+func (f *testFleet) sample(path string) []byte {
+	f.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(f.watch.contract.Root, "samples", path))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return raw
+}
+
+// answer plays a service: it answers requests on a subject with one message.
+func (f *testFleet) answer(subject string, reply *nats.Msg) {
+	f.t.Helper()
+	if _, err := f.nc.Subscribe(subject, func(m *nats.Msg) {
+		_ = m.RespondMsg(&nats.Msg{Header: reply.Header, Data: reply.Data})
+	}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *testFleet) request(subject string, payload []byte) {
+	f.t.Helper()
+	if _, err := f.nc.Request(subject, payload, 5*time.Second); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *testFleet) publish(subject string, header nats.Header, payload []byte) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := f.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: payload}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// found ends the watch and wants exactly one violation that says all the words, or none.
+func (f *testFleet) found(words ...string) {
+	f.t.Helper()
+	violations := f.watch.Stop()
+	if len(words) == 0 {
+		if len(violations) != 0 {
+			f.t.Errorf("got %q, want no violation", violations)
+		}
+		return
+	}
+	if len(violations) == 0 {
+		f.t.Fatalf("no violation was found, want one with %q", words)
+	}
+	for _, word := range words {
+		if !strings.Contains(violations[0], word) {
+			f.t.Errorf("got %q, want it to say %q", violations[0], word)
+		}
+	}
+}
+
+func TestWatchPassesWhatKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	commit := nats.Header{headerCommit: {"8d0f3a1e-0c55-4a8e-9a43-6d5d8e0a1f11"}}
+	f.answer("breaker.token.create", &nats.Msg{Data: f.sample("valid/token/created.json")})
+	f.answer("breaker.transition.fire", &nats.Msg{Data: f.sample("valid/fire_reply/moved.json")})
+	f.request("breaker.token.create", f.sample("valid/token_create_request/usual.json"))
+	f.request("breaker.transition.fire", f.sample("valid/fire_request/by_token.json"))
+	f.publish("workflows."+workflow+".definition", nil, f.sample("valid/workflow/two_steps.json"))
+	f.publish("workflows."+workflow+".events.lifecycle.workflow.deployed", commit, f.sample("valid/event/workflow_deployed.json"))
+	f.publish("workflows."+workflow+".events.lifecycle."+instance+".created", commit, f.sample("valid/event/created.json"))
+	f.publish("workflows."+workflow+".events.transitions."+instance+".submit_for_review", commit, f.sample("valid/event/moved.json"))
+	f.publish("workflows."+workflow+".places.draft.tokens."+instance, nats.Header{headerRevision: {"3"}}, f.sample("valid/token/created.json"))
+	f.publish("workflows."+workflow+".places.legal.tokens."+instance, nats.Header{headerTTL: {"5s"}}, nil)
+	f.publish("workflows."+workflow+".instances.active."+instance, nil, f.sample("valid/instance_record/active.json"))
+	f.publish("workflows."+workflow+".projection", nil, f.sample("valid/checkpoint/usual.json"))
+	f.found()
+	seen := f.watch.Seen()
+	for schema, atLeast := range map[string]int{
+		// Published messages are seen twice: on their way, and in their stream.
+		"schema/token_create_request.json": 1, "schema/fire_reply.json": 1, "schema/event.json": 6,
+		"schema/token.json": 5, "schema/checkpoint.json": 2, "schema/instance_record.json": 2, "schema/workflow.json": 2,
+	} {
+		if seen[schema] < atLeast {
+			t.Errorf("%s was seen %d times, want at least %d", schema, seen[schema], atLeast)
+		}
+	}
+}
+
+func TestWatchFinds(t *testing.T) {
+	t.Parallel()
+	failed := func(code, body string) *nats.Msg {
+		return &nats.Msg{Header: nats.Header{headerErrorCode: {code}, headerError: {"no"}}, Data: []byte(body)}
+	}
+	const create = "breaker.token.create"
+	replies := map[string]struct {
+		request string
+		reply   *nats.Msg
+		words   []string
+	}{
+		"a reply without a required member":  {`{"workflow_id":"a"}`, &nats.Msg{Data: []byte(`{"id":"` + instance + `"}`)}, []string{create, "missing properties"}},
+		"a reply that is no JSON":            {`{"workflow_id":"a"}`, &nats.Msg{Data: []byte(`oops`)}, []string{create, "no JSON"}},
+		"an accepted request with a typo":    {`{"workflow":"a"}`, &nats.Msg{Data: []byte(`{}`)}, []string{"accepted", "workflow"}},
+		"an error that nobody knows":         {`{}`, failed("400", `{"code":"bad_luck","message":"no"}`), []string{"bad_luck"}},
+		"an error with another status":       {`{}`, failed("404", `{"code":"token_moved","message":"no"}`), []string{"token_moved", "404", "409"}},
+		"an error without a message":         {`{}`, failed("400", `{"code":"bad_request"}`), []string{"message"}},
+		"an error whose body is no envelope": {`{}`, failed("500", `internal error`), []string{"no JSON"}},
+	}
+	for name, test := range replies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTestFleet(t)
+			f.answer(create, test.reply)
+			f.request(create, []byte(test.request))
+			f.found(test.words...)
+		})
+	}
+
+	commit := nats.Header{headerCommit: {"1"}}
+	messages := map[string]struct {
+		subject string
+		header  nats.Header
+		sample  string
+		words   []string
+	}{
+		"an event without its commit":        {"workflows.%s.events.lifecycle." + instance + ".created", nil, "valid/event/created.json", []string{headerCommit}},
+		"an event on another's subject":      {"workflows.%s.events.lifecycle." + instance + ".resumed", commit, "valid/event/created.json", []string{"resumed", "token_created"}},
+		"a firing of another transition":     {"workflows.%s.events.transitions." + instance + ".withdraw", commit, "valid/event/moved.json", []string{"transition_id", "withdraw"}},
+		"an event without its snapshot":      {"workflows.%s.events.transitions." + instance + ".submit_for_review", commit, "invalid/event/no_snapshot.json", []string{"instance"}},
+		"a token in another place":           {"workflows.%s.places.review.tokens." + instance, nats.Header{headerRevision: {"3"}}, "valid/token/created.json", []string{"place", "review", "draft"}},
+		"a token of an unknown revision":     {"workflows.%s.places.draft.tokens." + instance, nil, "valid/token/created.json", []string{headerRevision}},
+		"a token with a null member":         {"workflows.%s.places.draft.tokens." + instance, nats.Header{headerRevision: {"3"}}, "invalid/token/null_member.json", []string{"null"}},
+		"a member that the schema forgot":    {"workflows.%s.definition", nil, "valid/workflow/of_a_later_version.json", []string{"later"}},
+		"a tombstone that would stay":        {"workflows.%s.places.draft.tokens." + instance, nil, "", []string{headerTTL}},
+		"a subject that nobody described":    {"workflows.%s.events.lifecycle." + instance + ".exploded", commit, "valid/event/created.json", []string{"subject"}},
+		"an instance record of other status": {"workflows.%s.instances.completed." + instance, nil, "valid/instance_record/active.json", []string{"status", "completed"}},
+	}
+	for name, test := range messages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTestFleet(t)
+			var payload []byte
+			if test.sample != "" {
+				payload = f.sample(test.sample)
+			}
+			f.publish(fmt.Sprintf(test.subject, workflow), test.header, payload)
+			f.found(test.words...)
+		})
+	}
+}
+
+func TestWatchSeesWhatWasStoredBeforeIt(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	before := f.watch
+	f.publish("workflows."+workflow+".projection", nil, []byte(`{"sequence":"one"}`))
+	f.watch = Watch(t, f.nc.ConnectedUrl())
+	f.found("projection", "missing properties")
+	if len(before.Stop()) == 0 {
+		t.Error("the watch that listened saw nothing")
+	}
+}
+
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	c := Load(t)
+	for subject, want := range map[string]string{
+		"workflows." + workflow + ".events.lifecycle.workflow.deployed":        "workflows.{workflow_id}.events.lifecycle.workflow.{workflow_lifecycle}",
+		"workflows." + workflow + ".events.lifecycle." + instance + ".created": "workflows.{workflow_id}.events.lifecycle.{instance_id}.{lifecycle}",
+		"timers.due.purge." + workflow + "." + instance + "." + instance:       "timers.due.{timer}.{workflow_id}.{instance_id}.{token_id}",
+		"$KV.workflows.name.a": "$KV.workflows.name.{name}",
+		"timers.due.alarm." + workflow + "." + instance + "." + instance: "",
+		"workflows." + workflow: "",
+	} {
+		got, _, _ := c.message(subject)
+		if got.Subject != want {
+			t.Errorf("%s: got %q, want %q", subject, got.Subject, want)
+		}
+	}
+}
