@@ -35,7 +35,8 @@ func Run[C Configured](ctx context.Context, name string, args, environ []string,
 	if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		return help[C](stdout, name)
 	}
-	if len(args) > 0 {
+	asks := probePath(args)
+	if len(args) > 0 && asks == "" {
 		return fmt.Errorf("%s takes its configuration from the environment, not from arguments; try --help", name)
 	}
 	var cfg C
@@ -43,6 +44,9 @@ func Run[C Configured](ctx context.Context, name string, args, environ []string,
 		return fmt.Errorf("the configuration is faulty:\n%w", err)
 	}
 	base := cfg.Common()
+	if asks != "" {
+		return probe(ctx, base.HTTPListen, asks)
+	}
 	tel, err := telemetry.New(ctx, telemetry.Config{
 		Service: name, Version: Version, LogLevel: base.LogLevel, LogFormat: base.LogFormat, LogWriter: stdout, Environ: environ,
 	})
@@ -155,6 +159,7 @@ func help[C any](stdout io.Writer, name string) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintln(stdout, "\nNATS_URL, NATS_CREDS and the like are read too, and so are OpenTelemetry's OTEL_ variables.")
+	_, err := fmt.Fprintln(stdout, "\nNATS_URL, NATS_CREDS and the like are read too, and so are OpenTelemetry's OTEL_ variables."+
+		"\n--healthcheck and --readycheck ask the copy that runs here for /healthz and /readyz, and fail where it fails.")
 	return err
 }
