@@ -103,6 +103,9 @@ func InstanceRecordSubject(w string, status Status, instance string) string {
 	return subjectRoot + w + ".instances." + string(status) + "." + instance
 }
 
+// ViewSubjects matches everything that the view has of a workflow. Within PLACES only.
+func ViewSubjects(w string) string { return subjectRoot + w + ".>" }
+
 // ProjectionSubject holds the projector's checkpoint.
 func ProjectionSubject(w string) string { return subjectRoot + w + ".projection" }
 

@@ -70,10 +70,10 @@ const (
 	maxKnown  = 64 << 10
 )
 
-func newProjection(owner *Projector, workflow wire.WorkflowRecord) *projection {
+func newProjection(owner *Projector, workflow wire.WorkflowRecord, suspects map[key]birth) *projection {
 	p := &projection{
 		owner: owner, workflow: workflow, metrics: owner.metrics, policies: map[int]*policy{},
-		failed: make(chan struct{}), doubts: make(chan struct{}, 1), items: map[key]*item{}, known: newKnown(owner.cfg.Remember), births: map[key]birth{},
+		failed: make(chan struct{}), doubts: make(chan struct{}, 1), items: map[key]*item{}, known: newKnown(owner.cfg.Remember), births: suspects,
 	}
 	p.moved = sync.NewCond(&p.mu)
 	p.checkpoint.p = p

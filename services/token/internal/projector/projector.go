@@ -241,8 +241,10 @@ func (p *Projector) project(ctx context.Context, r *runner) {
 	defer r.cancel()
 	log := p.tel.Log.With().Str("workflow", r.workflow.ID).Logger()
 	pause := pauseLeast
+	// suspects are births that could not be checked yet, see repair.
+	suspects := map[key]birth{}
 	for {
-		projection := newProjection(p, r.workflow)
+		projection := newProjection(p, r.workflow, suspects)
 		began := time.Now()
 		err := projection.run(ctx)
 		if ctx.Err() == nil && errors.Is(err, errGone) {
@@ -250,7 +252,7 @@ func (p *Projector) project(ctx context.Context, r *runner) {
 			p.dropGone(ctx, r.workflow)
 			return
 		}
-		projection.repair(ctx)
+		suspects = projection.repair(ctx)
 		if ctx.Err() != nil {
 			return
 		}

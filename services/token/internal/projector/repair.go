@@ -19,27 +19,26 @@ const repairTimeout = 10 * time.Second
 
 // repair takes back what this projection may have put into the view after somebody else had
 // taken it over: an item that was new to us, and that the other copy has since put and
-// removed again, tombstone and all. Every other late write is refused by the server.
-func (p *projection) repair(ctx context.Context) {
+// removed again, tombstone and all. Every other late write is refused by the server. It
+// returns what it could not look at.
+func (p *projection) repair(ctx context.Context) (suspects map[key]birth) {
 	p.mu.Lock()
-	suspects := p.births
+	suspects, p.births = p.births, nil
 	for id, b := range p.checkpoint.covered {
 		suspects[id] = b
 	}
+	p.checkpoint.covered = nil
 	p.mu.Unlock()
-	if len(suspects) == 0 {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), repairTimeout)
 	defer cancel()
 	for id, b := range suspects {
 		if err := p.owner.exorcise(ctx, p.workflow, id.kind, b); err != nil {
-			p.owner.tel.Log.Warn().Err(err).Str("workflow", p.workflow.ID).Str("instance", b.instance).Msg("view was not checked for what we may have put too late")
-			if ctx.Err() != nil {
-				return
-			}
+			p.owner.tel.Log.Warn().Err(err).Str("workflow", p.workflow.ID).Int("items", len(suspects)).Msg("view was not checked for what we may have put too late")
+			break
 		}
+		delete(suspects, id)
 	}
+	return suspects
 }
 
 // exorcise removes one item from the view if the truth does not have it.

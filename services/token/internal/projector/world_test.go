@@ -53,11 +53,30 @@ type world struct {
 	workflow wire.WorkflowRecord
 	limits   petri.Limits
 	members  *testMembers
+	log      *testLog
+}
+
+// testLog keeps what was logged.
+type testLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *testLog) has(message string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), message)
 }
 
 func newTestWorld(t *testing.T, timeout time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, server: natstest.Start(t), limits: petri.DefaultLimits(natstest.MaxPayload)}
+	w := &world{t: t, log: &testLog{}, server: natstest.Start(t), limits: petri.DefaultLimits(natstest.MaxPayload)}
 	w.bus = w.connect()
 	ctx := t.Context()
 	if err := w.bus.EnsureShared(ctx); err != nil {
@@ -96,7 +115,7 @@ func (w *world) project(options ...func(*Projector)) *Projector {
 	w.t.Helper()
 	b := w.connect()
 	w.members.join(b.Copy)
-	log := zerolog.New(zerolog.NewTestWriter(w.t)).With().Timestamp().Logger()
+	log := zerolog.New(zerolog.MultiLevelWriter(zerolog.NewTestWriter(w.t), w.log)).With().Timestamp().Logger()
 	p := New(b, w, &testMember{all: w.members, copy: b.Copy}, Config{}, telemetry.Assemble(telemetry.Providers{Log: log}))
 	for _, o := range options {
 		o(p)
@@ -172,6 +191,12 @@ func (m *testMember) pause(paused bool) {
 		close(m.all.changed)
 		m.all.changed = make(chan struct{})
 	}
+}
+
+func (m *testMember) lapse(lapsed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lapsed = lapsed
 }
 
 func (m *testMember) Copy() string { return m.copy }
