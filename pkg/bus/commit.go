@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -194,7 +196,7 @@ func (c *Committer) Commit(ctx context.Context, change Change) (*Outcome, error)
 			return out, nil
 		case fromCache && !isStorage(err), errors.Is(err, ErrWrongSequence):
 			// The state was stale: decide anew on the truth.
-		case errors.Is(err, ErrNotSent):
+		case errors.Is(err, ErrNotSent), errors.Is(err, ErrBusy):
 			// Nothing was stored. Short gaps (a leader election) are waited out.
 		default:
 			return nil, refusal(err, current.Record)
@@ -302,7 +304,20 @@ func (c *Committer) attempt(ctx context.Context, current *Outcome, change Change
 	if err := c.replyFits(ev, change.ReplySize); err != nil {
 		return nil, err
 	}
-	return c.publish(ctx, current.Record, ev, current.Sequence, "")
+	return c.publish(ctx, current.Record, ev, current.Sequence, messageID(change))
+}
+
+// messageID lets the server recognise a repeat that the state has forgotten, because more
+// than its 16 others came between: 64 callers on one instance, a crash that swallowed an
+// acknowledgement, and the repeat is the 17th. It names the very command, so that nothing
+// else can be taken for it: the same request id on another instance, or with another body,
+// is another message.
+func messageID(change Change) string {
+	if change.Origin.RequestID == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(change.InstanceID + "\n" + change.Digest + "\n" + change.Origin.RequestID))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 func remembers(state *wire.State, requestID string) *wire.RememberedRequest {
@@ -354,7 +369,7 @@ func (c *Committer) replyFits(ev *wire.Event, size func(*wire.Event) int) error 
 }
 
 // publish stores an event after a revision, and finds out what happened when no answer
-// comes. messageID is set on created events only.
+// comes. With a message id, the server answers a repeat with the first message.
 func (c *Committer) publish(ctx context.Context, record *wire.WorkflowRecord, ev *wire.Event, revision uint64, messageID string) (*Outcome, error) {
 	body, err := json.Marshal(ev)
 	if err != nil {

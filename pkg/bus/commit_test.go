@@ -94,6 +94,36 @@ func TestAnotherBodyUnderTheSameIDIsRefused(t *testing.T) {
 	wantCode(t, err, fault.RequestIDReused)
 }
 
+func TestRepeatThatTheStateHasForgottenIsStillRecognised(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	f := newFleet(t, server.URL())
+	record := f.deploy(loop)
+	instance := f.mustCreate("loop").State.ID
+	first, err := f.fire(t.Context(), instance, "go", "early", `{}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * wire.MaxRememberedRequests {
+		if _, err := f.fire(t.Context(), instance, []string{"back", "go"}[i%2], fmt.Sprint("later", i), `{}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.fire(t.Context(), instance, "back", "", `{}`); err != nil {
+		t.Fatal(err)
+	}
+	before := f.events(record, instance)
+	server.Restart()
+	g := newFleet(t, server.URL())
+	again, err := g.fire(t.Context(), instance, "go", "early", `{}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !again.Repeated || again.Sequence != first.Sequence || g.events(record, instance) != before {
+		t.Errorf("the repeat was taken for a new command: sequence %d, first %d", again.Sequence, first.Sequence)
+	}
+}
+
 func TestRejectedCommandLeavesNothingAndIsEvaluatedAnew(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, startServer(t).URL())

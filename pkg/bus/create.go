@@ -81,8 +81,8 @@ func (c *Committer) createOnce(ctx context.Context, record *wire.WorkflowRecord,
 	return c.publish(ctx, record, ev, 0, creation.Origin.RequestID)
 }
 
-// duplicate is the outcome of a create whose request id the stream has already seen. Only
-// a created event of the same command counts.
+// duplicate is the outcome of a command that the stream has already seen. Only an event of
+// the same kind, with the same request id and digest, counts.
 func (c *Committer) duplicate(ctx context.Context, record *wire.WorkflowRecord, ev *wire.Event, sequence uint64) (*Outcome, error) {
 	msg, err := c.bus.At(ctx, record.Stream, sequence)
 	if errors.Is(err, ErrNoMessage) {
@@ -99,7 +99,6 @@ func (c *Committer) duplicate(ctx context.Context, record *wire.WorkflowRecord, 
 	if !same {
 		return nil, reused(ev.RequestID)
 	}
-	// A duplicate of the very message that is being published again is simply stored.
-	first.Repeated = first.Event.InstanceID != ev.InstanceID
+	first.Repeated = true
 	return first, nil
 }

@@ -3,11 +3,11 @@ package bus
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"encoding/json"
 )
 
-const digestBytes = 16
+const digestBytes = 9
 
 // Digest identifies the content of a request to an endpoint, whatever the order of its
 // members and its white space: two requests with one request_id are the same command only
@@ -28,5 +28,5 @@ func Digest(subject string, request any) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(append([]byte(subject+"\n"), canonical...))
-	return hex.EncodeToString(sum[:digestBytes]), nil
+	return base64.RawURLEncoding.EncodeToString(sum[:digestBytes]), nil
 }
