@@ -61,6 +61,7 @@ func (a *App) commands() []*cobra.Command {
 		newAvailable,
 		newWatch,
 		newStatus,
+		newVerify,
 		newAnalytics,
 		newVersion,
 	}

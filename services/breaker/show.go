@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
@@ -107,11 +108,11 @@ func (a *App) instance(i *wire.Instance) {
 }
 
 func visits(counts map[string]int) string {
-	text := ""
-	for _, place := range sortedKeys(counts) {
-		text += fmt.Sprintf("%s %d  ", place, counts[place])
+	places := sortedKeys(counts)
+	for i, place := range places {
+		places[i] = fmt.Sprintf("%s %d", place, counts[place])
 	}
-	return text
+	return strings.Join(places, ", ")
 }
 
 func (a *App) token(t *wire.Token) {

@@ -65,6 +65,9 @@ func (f *Fleet) start(ctx context.Context, tel *telemetry.Telemetry) error {
 	if f.nats, err = startNATS(ctx, f.cfg.Dir, f.cfg.NATSListen, f.cfg.SyncAlways, tel.For("nats-server").Log); err != nil {
 		return err
 	}
+	if !f.nats.loopback() {
+		f.tel.Log.Warn().Str("listen", f.cfg.NATSListen).Msg("nats-server takes connections from other machines, without asking who they are")
+	}
 	if f.cfg.HTTPListen != "" {
 		if err = f.health.Start(ctx, f.cfg.HTTPListen); err != nil {
 			return err

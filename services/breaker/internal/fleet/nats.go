@@ -67,6 +67,12 @@ func (n *natsServer) stop() {
 
 func (n *natsServer) url() string { return n.srv.ClientURL() }
 
+// loopback reports whether only this machine can connect.
+func (n *natsServer) loopback() bool {
+	addr, ok := n.srv.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback()
+}
+
 func splitListen(listen string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(listen)
 	if err != nil {

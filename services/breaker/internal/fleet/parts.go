@@ -3,12 +3,14 @@ package fleet
 import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/env"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
+	"github.com/seed-42b4788c/circuit-breaker/services/token"
 	"github.com/seed-42b4788c/circuit-breaker/services/transition"
 )
 
 // Settings are those of every service, as each reads them from the environment when it runs
 // alone. What all services share is in each of them, with the same values.
 type Settings struct {
+	Token      token.Environment
 	Transition transition.Environment
 }
 
@@ -36,6 +38,9 @@ type part struct {
 // parts lists the services in the order in which they start.
 func (s Settings) parts() []part {
 	return []part{
+		{token.Name, func(deps service.Deps) (service.Part, error) {
+			return token.New(deps, s.Token.Config())
+		}},
 		{transition.Name, func(deps service.Deps) (service.Part, error) {
 			return transition.New(deps, s.Transition.Config())
 		}},

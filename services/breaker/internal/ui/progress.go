@@ -56,6 +56,19 @@ func (p *Progress) Total(total int64) {
 	}
 }
 
+// Stage renames what is being done.
+func (p *Progress) Stage(title string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.title == title {
+		return
+	}
+	p.title = title
+	if p.bar != nil {
+		p.bar.Describe(title)
+	}
+}
+
 // Add reports n more pieces done.
 func (p *Progress) Add(n int64) {
 	p.mu.Lock()

@@ -77,7 +77,9 @@ func (c *Console) Table(t *Table, empty string) {
 	c.Printf("%s", b.String())
 }
 
-func (c *Console) line(b *strings.Builder, row []Cell, widths []int) {
+// line writes one row, without spaces at its end.
+func (c *Console) line(out *strings.Builder, row []Cell, widths []int) {
+	var b strings.Builder
 	for i, cell := range row {
 		if i > 0 {
 			b.WriteString(columnGap)
@@ -91,5 +93,5 @@ func (c *Console) line(b *strings.Builder, row []Cell, widths []int) {
 			b.WriteString(pad)
 		}
 	}
-	b.WriteByte('\n')
+	out.WriteString(strings.TrimRight(b.String(), " ") + "\n")
 }

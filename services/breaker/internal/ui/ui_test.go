@@ -26,7 +26,7 @@ func TestTableAlignsColumns(t *testing.T) {
 	console.Table(table, "nothing")
 	want := "NAME     COUNT  NOTE\n" +
 		"draft        3  waits\n" +
-		"prüfung   1200  \n" +
+		"prüfung   1200\n" +
 		"審査         7  wide\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("table differs (-want +got):\n%s", diff)

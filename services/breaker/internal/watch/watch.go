@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,6 +31,8 @@ type Options struct {
 	// is stored from now on is shown.
 	From uint64
 	All  bool
+	// Began is called once, when whatever is stored from then on is sure to be followed.
+	Began func()
 }
 
 // Event is a stored event.
@@ -66,6 +69,9 @@ func Follow(ctx context.Context, b *bus.Bus, options Options, show func(Event) (
 	defer cancel()
 	if err := f.begin(ctx); err != nil {
 		return err
+	}
+	if options.Began != nil {
+		options.Began()
 	}
 	return f.run(ctx, show)
 }
@@ -223,10 +229,13 @@ func (f *follower) run(ctx context.Context, show func(Event) (bool, error)) erro
 	}
 	for {
 		changed := f.registry.Changed()
-		if f.single == "" {
+		switch {
+		case f.single == "":
 			if err := f.newcomers(ctx); err != nil {
 				return err
 			}
+		case !f.registered(f.single):
+			return f.deleted()
 		}
 		select {
 		case <-ctx.Done():
@@ -240,6 +249,11 @@ func (f *follower) run(ctx context.Context, show func(Event) (bool, error)) erro
 			}
 		}
 	}
+}
+
+// registered reports whether a workflow still has its record, which goes before its stream.
+func (f *follower) registered(id string) bool {
+	return slices.ContainsFunc(f.registry.All(), func(r wire.WorkflowRecord) bool { return r.ID == id })
 }
 
 func (f *follower) deleted() error {
