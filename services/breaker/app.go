@@ -88,6 +88,9 @@ func (a *App) Bus(ctx context.Context) (*bus.Bus, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+			return nil, fmt.Errorf("the NATS server at %s refused the credentials: %w", redacted(settings.URL), err)
+		}
 		return nil, fault.New(fault.Unavailable, "no NATS server answers at %s; start one with breaker up, or name it with --server or --context", redacted(settings.URL)).Because(err)
 	}
 	return a.bus, nil

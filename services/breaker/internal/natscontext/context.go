@@ -92,7 +92,7 @@ func Resolve(flags Choice, getenv func(string) string) (Settings, error) {
 	if settings.URL == "" {
 		settings.URL = DefaultURL
 	}
-	return settings, settings.unsupported()
+	return settings, errors.Join(settings.unsupported(), settings.unreadable())
 }
 
 func (c Choice) hasCredentials() bool { return c.Creds != "" || c.User != "" || c.NKey != "" }
@@ -131,6 +131,20 @@ func (s Settings) unsupported() error {
 		}
 	}
 	return nil
+}
+
+// unreadable names the files that are not there, which a failed connection would not.
+func (s Settings) unreadable() error {
+	var faults []error
+	for _, file := range []string{s.Creds, s.NKey, s.Cert, s.Key, s.CA} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func load(name string, getenv func(string) string) (Settings, error) {

@@ -21,7 +21,12 @@ func newTestHome(t *testing.T) *home {
 	t.Helper()
 	h := &home{dir: t.TempDir(), env: map[string]string{}}
 	h.env["XDG_CONFIG_HOME"] = h.dir
-	h.env["HOME"] = "/home/somebody"
+	h.env["HOME"] = h.dir
+	for _, file := range []string{"ca.pem", "me.creds", "env.creds"} {
+		if err := os.WriteFile(filepath.Join(h.dir, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return h
 }
 
@@ -69,7 +74,7 @@ func TestTheSelectedContextIsUsed(t *testing.T) {
 	h.write(t, "context/prod.json", production)
 	h.write(t, "context.txt", "prod\n")
 	want := natscontext.Settings{
-		Name: "prod", URL: "nats://prod:4222", User: "ops", Password: "secret", CA: "/home/somebody/ca.pem",
+		Name: "prod", URL: "nats://prod:4222", User: "ops", Password: "secret", CA: filepath.Join(h.dir, "ca.pem"),
 		TLSFirst: true, InboxPrefix: "_INBOX.ops",
 	}
 	if diff := cmp.Diff(want, h.resolve(t, natscontext.Choice{})); diff != "" {
@@ -101,11 +106,12 @@ func TestIdentitiesNeverMix(t *testing.T) {
 	h := newTestHome(t)
 	h.write(t, "context/prod.json", production)
 	h.write(t, "context.txt", "prod")
-	got := h.resolve(t, natscontext.Choice{Creds: "/tmp/me.creds"})
-	if got.User != "" || got.Password != "" || got.Creds != "/tmp/me.creds" {
+	mine := filepath.Join(h.dir, "me.creds")
+	got := h.resolve(t, natscontext.Choice{Creds: mine})
+	if got.User != "" || got.Password != "" || got.Creds != mine {
 		t.Errorf("the context's user stayed beside --creds: %+v", got)
 	}
-	h.env["NATS_CREDS"] = "/tmp/env.creds"
+	h.env["NATS_CREDS"] = filepath.Join(h.dir, "env.creds")
 	got = h.resolve(t, natscontext.Choice{User: "me", Password: "mine"})
 	if got.Creds != "" || got.User != "me" || got.Password != "mine" {
 		t.Errorf("NATS_CREDS stayed beside --user: %+v", got)
@@ -122,6 +128,18 @@ func TestAUserWithoutAPasswordIsAToken(t *testing.T) {
 	h.env["NATS_PASSWORD"] = "secret"
 	if got := h.resolve(t, natscontext.Choice{User: "me"}); got.User != "me" || got.Password != "secret" {
 		t.Errorf("NATS_PASSWORD was not used: %+v", got)
+	}
+}
+
+func TestFilesThatAreNotThereAreNamed(t *testing.T) {
+	t.Parallel()
+	h := newTestHome(t)
+	h.env["NATS_CREDS"] = filepath.Join(h.dir, "lost.creds")
+	_, err := natscontext.Resolve(natscontext.Choice{CA: filepath.Join(h.dir, "lost.pem")}, h.getenv)
+	for _, file := range []string{"lost.creds", "lost.pem"} {
+		if err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s is not named: %v", file, err)
+		}
 	}
 }
 
