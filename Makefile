@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 export CGO_ENABLED ?= 0
 
 # Modules whose tests make test runs; deploy/tools only holds tools.
-MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod' 2>/dev/null | grep -v '^deploy/tools/'))
+MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod' 2>/dev/null | grep -v '^deploy/tools/go.mod'))
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 SERVICES := token transition breaker
 # Packages whose tests run under the race detector too: the core, and what all services stand on.
@@ -69,7 +69,7 @@ fmt: $(BIN)/gofumpt ## format everything
 
 .PHONY: generate
 generate: ## the JSON Schemas and the AsyncAPI document, from the Go types
-	cd deploy/tools && GOWORK=off go run ./schemagen
+	go run ./deploy/tools/schemagen
 
 .PHONY: tidy
 tidy: ## go mod tidy in every module
