@@ -7,7 +7,10 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require go.yaml.in/yaml/v2 v2.4.4 // indirect
+require (
+	github.com/google/uuid v1.6.0 // indirect
+	go.yaml.in/yaml/v2 v2.4.4 // indirect
+)
 
 replace github.com/seed-42b4788c/circuit-breaker/pkg => ../../pkg
 
