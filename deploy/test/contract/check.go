@@ -20,13 +20,14 @@ const (
 
 // checkReply holds a reply to the contract, given the request that it answers.
 func (c *Contract) checkReply(e Endpoint, request []byte, reply *nats.Msg) error {
-	if reply.Header.Get(headerErrorCode) != "" {
-		return c.checkError(reply)
-	}
 	if len(request) == 0 {
 		request = []byte("{}")
 	}
-	if err := c.Check(e.Request, request); err != nil {
+	formFault := c.Check(e.Request, request)
+	if reply.Header.Get(headerErrorCode) != "" {
+		return c.checkError(reply, formFault, request)
+	}
+	if err := formFault; err != nil {
 		return fmt.Errorf("a request was accepted that its schema refuses: %w\n  request: %s", err, short(request))
 	}
 	if err := c.CheckClosed(e.Reply, reply.Data); err != nil {
@@ -35,7 +36,9 @@ func (c *Contract) checkReply(e Endpoint, request []byte, reply *nats.Msg) error
 	return nil
 }
 
-func (c *Contract) checkError(reply *nats.Msg) error {
+// checkError holds an error reply to the contract; formFault is what the schema says of the
+// request.
+func (c *Contract) checkError(reply *nats.Msg, formFault error, request []byte) error {
 	if err := c.CheckClosed(c.errorSchema, reply.Data); err != nil {
 		return fmt.Errorf("%w\n  error reply: %s", err, short(reply.Data))
 	}
@@ -52,6 +55,9 @@ func (c *Contract) checkError(reply *nats.Msg) error {
 	}
 	if reply.Header.Get(headerError) == "" {
 		return fmt.Errorf("%s came without the header %s", body.Code, headerError)
+	}
+	if (body.Code == "unknown_field" || body.Code == "bad_request") && formFault == nil {
+		return fmt.Errorf("%s refused the form of a request that its schema lets pass\n  request: %s", body.Code, short(request))
 	}
 	return nil
 }

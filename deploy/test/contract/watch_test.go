@@ -149,13 +149,14 @@ func TestWatchFinds(t *testing.T) {
 		reply   *nats.Msg
 		words   []string
 	}{
-		"a reply without a required member":  {`{"workflow_id":"a"}`, &nats.Msg{Data: []byte(`{"id":"` + instance + `"}`)}, []string{create, "missing properties"}},
-		"a reply that is no JSON":            {`{"workflow_id":"a"}`, &nats.Msg{Data: []byte(`oops`)}, []string{create, "no JSON"}},
-		"an accepted request with a typo":    {`{"workflow":"a"}`, &nats.Msg{Data: []byte(`{}`)}, []string{"accepted", "workflow"}},
-		"an error that nobody knows":         {`{}`, failed("400", `{"code":"bad_luck","message":"no"}`), []string{"bad_luck"}},
-		"an error with another status":       {`{}`, failed("404", `{"code":"token_moved","message":"no"}`), []string{"token_moved", "404", "409"}},
-		"an error without a message":         {`{}`, failed("400", `{"code":"bad_request"}`), []string{"message"}},
-		"an error whose body is no envelope": {`{}`, failed("500", `internal error`), []string{"no JSON"}},
+		"a reply without a required member":   {`{"workflow_id":"a"}`, &nats.Msg{Data: []byte(`{"id":"` + instance + `"}`)}, []string{create, "missing properties"}},
+		"a reply that is no JSON":             {`{"workflow_id":"a"}`, &nats.Msg{Data: []byte(`oops`)}, []string{create, "no JSON"}},
+		"an accepted request with a typo":     {`{"workflow":"a"}`, &nats.Msg{Data: []byte(`{}`)}, []string{"accepted", "workflow"}},
+		"an error that nobody knows":          {`{}`, failed("400", `{"code":"bad_luck","message":"no"}`), []string{"bad_luck"}},
+		"an error with another status":        {`{}`, failed("404", `{"code":"token_moved","message":"no"}`), []string{"token_moved", "404", "409"}},
+		"a refusal of what the schema allows": {`{"workflow_id":"a"}`, failed("400", `{"code":"unknown_field","message":"no"}`), []string{"unknown_field", "lets pass"}},
+		"an error without a message":          {`{}`, failed("400", `{"code":"bad_request"}`), []string{"message"}},
+		"an error whose body is no envelope":  {`{}`, failed("500", `internal error`), []string{"no JSON"}},
 	}
 	for name, test := range replies {
 		t.Run(name, func(t *testing.T) {
