@@ -63,6 +63,7 @@ func (a *App) commands() []*cobra.Command {
 		newStatus,
 		newVerify,
 		newAnalytics,
+		newDemo,
 		newVersion,
 	}
 	commands := make([]*cobra.Command, len(constructors))
