@@ -64,6 +64,7 @@ func (a *App) commands() []*cobra.Command {
 		newVerify,
 		newAnalytics,
 		newDemo,
+		newBench,
 		newVersion,
 	}
 	commands := make([]*cobra.Command, len(constructors))

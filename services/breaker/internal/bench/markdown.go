@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+const preface = `# Benchmarks
+
+Written by ` + "`breaker bench --full --markdown`" + ` on %s.
+
+%s, %d cores, %d MB, %s, %s. Server and fleet in one process, the callers in another, on the same machine.
+
+Each figure of a firing stands beside the raw optimistic publish: one message of the same size (%d bytes) on a stream with the
+same settings, fenced by its chain's last sequence, from as many callers, measured right before on the same server. The ratios say what the engine costs; the
+absolute figures hold for this machine only. A firing is one ` + "`breaker.transition.fire`" + ` request and its reply, of a random one of 1,000 instances.
+`
+
+// Markdown writes the report as a page.
+func (r *Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	m := r.Machine
+	fmt.Fprintf(&b, preface, r.TakenAt.Format("2 January 2006"), m.CPU, m.Cores, m.MemoryMB, m.OS, m.Go, r.EventBytes)
+	if len(r.Bars) > 0 {
+		b.WriteString("\n## What is promised\n\n| | promised | measured | |\n|---|---:|---:|---|\n")
+		for _, bar := range r.Bars {
+			verdict := "met"
+			if !bar.Met {
+				verdict = "**missed**"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %.3g | %s |\n", bar.Name, bar.Want, bar.Got, verdict)
+		}
+	}
+	if len(r.Throughput) > 0 {
+		b.WriteString(`
+## Throughput and latency
+
+"Lag" is how long the view took to contain the last firing after the last reply; "–" where the projector was paused.
+
+| sync | view | in flight | raw/s | p50 ms | p99 ms | firings/s | p50 ms | p99 ms | rate ratio | p50 ratio | lag ms |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+`)
+		for _, t := range r.Throughput {
+			lag := "–"
+			if t.Lag != nil {
+				lag = fmt.Sprintf("%.0f", *t.Lag)
+			}
+			fmt.Fprintf(&b, "| %s | %s | %d | %.0f | %.2f | %.2f | %.0f | %.2f | %.2f | %.3f | %.1f | %s |\n",
+				t.Sync, t.View, t.InFlight, t.Raw.Rate, t.Raw.P50, t.Raw.P99, t.Firing.Rate, t.Firing.P50, t.Firing.P99, t.RateRatio, t.P50Ratio, lag)
+		}
+	}
+	if len(r.Sizes) > 0 {
+		b.WriteString(`
+## Many instances in one workflow
+
+Uniformly random instances, interval sync, the view live; all sizes in one fleet, measured in turn, the median of the rounds.
+
+| instances | in flight | firings/s | µs each | relative | p50 ms | p99 ms | p50 ms alone | stored in s | in view after s |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+`)
+		for _, s := range r.Sizes {
+			fmt.Fprintf(&b, "| %d | %d | %.0f | %.1f | %.2f | %.2f | %.2f | %.2f | %.1f | %.1f |\n",
+				s.Instances, s.InFlight, s.Rate, s.Cost, s.Relative, s.P50, s.P99, s.SingleP50, s.SeedSeconds, s.ViewSeconds)
+		}
+	}
+	if r.Memory != nil {
+		fmt.Fprintf(&b, "\n## Memory\n\nResident in the fleet's process: %s.\n", r.Memory)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
