@@ -8,7 +8,7 @@ import (
 
 const preface = `# Benchmarks
 
-Written by ` + "`breaker bench --full --markdown`" + ` on %s.
+Written by ` + "`breaker bench --markdown`" + ` on %s.
 
 %s, %d cores, %d MB, %s, %s. Server and fleet in one process, the callers in another, on the same machine.
 
