@@ -26,7 +26,10 @@ func (a *audit) readEvents(ctx context.Context) error {
 		return err
 	}
 	total := info.CachedInfo().State.Msgs
-	until, err := a.bus.Scan(ctx, bus.TailConfig{Stream: a.workflow.Stream, Subjects: []string{wire.EventSubjects(a.workflow.ID)}}, func(m *bus.Message) error {
+	until, err := a.bus.Scan(ctx, bus.TailConfig{Stream: a.workflow.Stream}, func(m *bus.Message) error {
+		if m.Subject == wire.DefinitionSubject(a.workflow.ID) {
+			return nil
+		}
 		a.report.Events++
 		if a.report.Events%progressEvery == 0 {
 			a.options.Progress(StageEvents, a.report.Events, total)

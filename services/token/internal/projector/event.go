@@ -1,79 +1,219 @@
 package projector
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
-// event is as much of wire.Event as the view needs; the rest is not decoded.
+// event is as much of wire.Event as the view needs. Its parts are parts of the message.
 type event struct {
-	EventType       string             `json:"event_type"`
-	WorkflowVersion int                `json:"workflow_version"`
-	Consumed        []wire.Consumed    `json:"consumed"`
-	Produced        []produced         `json:"produced"`
-	Patches         map[string]skipped `json:"patches"`
-	Instance        *snapshot          `json:"instance"`
+	version  uint64
+	consumed []wire.Consumed
+	// produced and patched are the ids of tokens.
+	produced, patched []string
+	instance          instance
 }
 
-type produced struct {
-	TokenID string `json:"token_id"`
+type instance struct {
+	present              bool
+	id, workflow         string
+	version              uint64
+	status               wire.Status
+	createdAt, updatedAt []byte
+	tokens               []token
 }
 
-type snapshot struct {
-	ID              string       `json:"id"`
-	WorkflowID      string       `json:"workflow_id"`
-	WorkflowVersion int          `json:"workflow_version"`
-	Status          wire.Status  `json:"status"`
-	Tokens          []wire.Token `json:"tokens"`
-	CreatedAt       time.Time    `json:"created_at"`
-	UpdatedAt       time.Time    `json:"updated_at"`
+// token is a token of the snapshot.
+type token struct {
+	// text is the whole token as the event has it.
+	text                          []byte
+	id, workflow, instance, place string
+	arrivedAt                     string
+	arrival                       uint64
 }
-
-// skipped is a value that is passed over without copying it.
-type skipped struct{}
-
-func (*skipped) UnmarshalJSON([]byte) error { return nil }
 
 // decode reads an event about an instance. It refuses whatever would make a subject that
 // is not ours.
 func decode(workflowID string, subject wire.EventSubject, data []byte) (*event, error) {
 	var e event
-	if err := json.Unmarshal(data, &e); err != nil {
+	s := scanner{text: data}
+	if err := e.scan(&s); err != nil {
 		return nil, err
 	}
-	if e.Instance == nil {
+	if err := s.end(); err != nil {
+		return nil, err
+	}
+	i := &e.instance
+	if !i.present {
 		return nil, fmt.Errorf("the event has no snapshot")
 	}
-	if e.Instance.ID != subject.InstanceID || e.Instance.WorkflowID != workflowID {
-		return nil, fmt.Errorf("the event is about instance %s of %s", e.Instance.ID, e.Instance.WorkflowID)
+	if i.id != subject.InstanceID || i.workflow != workflowID {
+		return nil, fmt.Errorf("the event is about instance %s of %s", i.id, i.workflow)
 	}
-	if _, ok := parseID(e.Instance.ID); !ok {
-		return nil, fmt.Errorf("the instance's id %q is no UUID", e.Instance.ID)
+	if _, ok := parseID(i.id); !ok {
+		return nil, fmt.Errorf("the instance's id %q is no UUID", i.id)
 	}
-	switch e.Instance.Status {
+	switch i.status {
 	case wire.StatusActive, wire.StatusSuspended, wire.StatusCompleted, wire.StatusCancelled:
 	default:
-		return nil, fmt.Errorf("the instance has the status %q", e.Instance.Status)
+		return nil, fmt.Errorf("the instance has the status %q", i.status)
 	}
-	for i := range e.Instance.Tokens {
-		t := &e.Instance.Tokens[i]
-		if wire.InstanceOf(t.ID) != e.Instance.ID || t.InstanceID != e.Instance.ID || t.WorkflowID != workflowID {
-			return nil, fmt.Errorf("token %q belongs elsewhere", t.ID)
-		}
-		if err := safe(t.ID, t.Place); err != nil {
+	if len(i.createdAt) == 0 || len(i.updatedAt) == 0 {
+		return nil, fmt.Errorf("the snapshot does not say when it is from")
+	}
+	for k := range i.tokens {
+		t := &i.tokens[k]
+		if err := safe(t.id, t.place); err != nil {
 			return nil, err
 		}
+		if wire.InstanceOf(t.id) != i.id || t.instance != i.id || t.workflow != workflowID {
+			return nil, fmt.Errorf("token %s belongs elsewhere", t.id)
+		}
 	}
-	for _, c := range e.Consumed {
+	for _, c := range e.consumed {
 		if err := safe(c.TokenID, c.Place); err != nil {
 			return nil, err
 		}
 	}
 	return &e, nil
+}
+
+func (e *event) scan(s *scanner) error {
+	return s.object(func(key []byte) error {
+		switch string(key) {
+		case "workflow_version":
+			return s.natural(&e.version)
+		case "consumed":
+			return s.array(func() error {
+				var c wire.Consumed
+				err := s.object(func(key []byte) error {
+					switch string(key) {
+					case "token_id":
+						return s.string(&c.TokenID)
+					case "place":
+						return s.string(&c.Place)
+					}
+					_, err := s.value()
+					return err
+				})
+				e.consumed = append(e.consumed, c)
+				return err
+			})
+		case "produced":
+			return s.array(func() error {
+				return s.object(func(key []byte) error {
+					if string(key) == "token_id" {
+						e.produced = append(e.produced, "")
+						return s.string(&e.produced[len(e.produced)-1])
+					}
+					_, err := s.value()
+					return err
+				})
+			})
+		case "patches":
+			return s.object(func(key []byte) error {
+				e.patched = append(e.patched, string(key))
+				_, err := s.value()
+				return err
+			})
+		case "instance":
+			return e.instance.scan(s)
+		}
+		_, err := s.value()
+		return err
+	})
+}
+
+func (i *instance) scan(s *scanner) error {
+	i.present = s.next() == '{'
+	return s.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "id":
+			return s.string(&i.id)
+		case "workflow_id":
+			return s.string(&i.workflow)
+		case "workflow_version":
+			return s.natural(&i.version)
+		case "status":
+			return s.string((*string)(&i.status))
+		case "created_at":
+			i.createdAt, err = s.value()
+			return err
+		case "updated_at":
+			i.updatedAt, err = s.value()
+			return err
+		case "tokens":
+			return s.array(func() error {
+				var t token
+				if s.next() != '{' {
+					return errSyntax
+				}
+				begin := s.at
+				err := t.scan(s)
+				t.text = s.text[begin:s.at]
+				i.tokens = append(i.tokens, t)
+				return err
+			})
+		}
+		_, err = s.value()
+		return err
+	})
+}
+
+func (t *token) scan(s *scanner) error {
+	return s.object(func(key []byte) error {
+		switch string(key) {
+		case "id":
+			return s.string(&t.id)
+		case "workflow_id":
+			return s.string(&t.workflow)
+		case "instance_id":
+			return s.string(&t.instance)
+		case "place":
+			return s.string(&t.place)
+		case "arrived_at":
+			return s.string(&t.arrivedAt)
+		case "arrival_sequence":
+			return s.natural(&t.arrival)
+		}
+		_, err := s.value()
+		return err
+	})
+}
+
+// positioned is the token as the view shows it: wire.Token.Positioned, without decoding it.
+func (t *token) positioned(subject string, sequence uint64, at time.Time) []byte {
+	b := make([]byte, 0, len(t.text)+len(subject)+128)
+	b = append(b, t.text[:len(t.text)-1]...)
+	if t.arrival == 0 {
+		b = strconv.AppendUint(append(b, `,"arrival_sequence":`...), sequence, 10)
+	}
+	b = strconv.AppendUint(append(b, `,"nats_sequence":`...), sequence, 10)
+	b = append(b, `,"nats_timestamp":"`...)
+	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","nats_subject":"`...)
+	b = append(b, subject...)
+	return append(b, `"}`...)
+}
+
+// record is the short record of the instance, a wire.InstanceRecord.
+func (i *instance) record(sequence uint64) []byte {
+	b := append(make([]byte, 0, 320), `{"id":"`...)
+	b = append(b, i.id...)
+	b = append(b, `","workflow_id":"`...)
+	b = append(b, i.workflow...)
+	b = strconv.AppendUint(append(b, `","workflow_version":`...), i.version, 10)
+	b = append(b, `,"status":"`...)
+	b = append(b, i.status...)
+	b = append(append(b, `","created_at":`...), i.createdAt...)
+	b = append(append(b, `,"updated_at":`...), i.updatedAt...)
+	b = strconv.AppendUint(append(b, `,"nats_sequence":`...), sequence, 10)
+	return append(b, '}')
 }
 
 func safe(token, place string) error {
@@ -124,12 +264,8 @@ type policy struct {
 // lifecycle event and empty for a firing.
 func changes(m *bus.Message, kind string, e *event, p *policy) ([]change, error) {
 	c := changeSet{message: m, event: e, policy: p, kind: kind}
-	if err := c.tokens(); err != nil {
-		return nil, err
-	}
-	if err := c.record(); err != nil {
-		return nil, err
-	}
+	c.tokens()
+	c.record()
 	if err := c.timers(); err != nil {
 		return nil, err
 	}
@@ -145,77 +281,64 @@ type changeSet struct {
 }
 
 func (c *changeSet) add(k kind, id string, ch change) {
-	// decode and safe have looked at every id.
+	// decode has looked at every id.
 	ch.key.kind = k
 	ch.key.id, _ = parseID(id)
-	ch.id, ch.instance, ch.revision = id, c.event.Instance.ID, c.message.Sequence
+	ch.id, ch.instance, ch.revision = id, c.event.instance.id, c.message.Sequence
 	c.list = append(c.list, ch)
 }
 
 // from is the place that the event took a token from, empty if it took it from none.
 func (c *changeSet) from(token string) string {
-	for i := range c.event.Consumed {
-		if c.event.Consumed[i].TokenID == token {
-			return c.event.Consumed[i].Place
+	for i := range c.event.consumed {
+		if c.event.consumed[i].TokenID == token {
+			return c.event.consumed[i].Place
 		}
 	}
 	return ""
 }
 
-func (c *changeSet) produced(token string) bool {
-	for i := range c.event.Produced {
-		if c.event.Produced[i].TokenID == token {
+func (c *changeSet) standing(token string) bool {
+	for i := range c.event.instance.tokens {
+		if c.event.instance.tokens[i].id == token {
 			return true
 		}
 	}
 	return false
 }
 
-func (c *changeSet) standing(token string) *wire.Token {
-	for i := range c.event.Instance.Tokens {
-		if c.event.Instance.Tokens[i].ID == token {
-			return &c.event.Instance.Tokens[i]
-		}
-	}
-	return nil
-}
-
-func (c *changeSet) tokens() error {
-	w := c.event.Instance.WorkflowID
-	for i := range c.event.Instance.Tokens {
-		t := &c.event.Instance.Tokens[i]
-		_, patched := c.event.Patches[t.ID]
-		created, produced := c.kind == wire.LifecycleCreated, c.produced(t.ID)
-		if !created && !produced && !patched {
+func (c *changeSet) tokens() {
+	w := c.event.instance.workflow
+	for i := range c.event.instance.tokens {
+		t := &c.event.instance.tokens[i]
+		created, produced := c.kind == wire.LifecycleCreated, slices.Contains(c.event.produced, t.id)
+		if !created && !produced && !slices.Contains(c.event.patched, t.id) {
 			continue
 		}
-		positioned := t.Positioned(c.message.Sequence, c.message.Time)
-		payload, err := json.Marshal(&positioned)
-		if err != nil {
-			return fmt.Errorf("token %s: %w", t.ID, err)
+		subject, from := wire.PlaceSubject(w, t.place, t.id), c.from(t.id)
+		ch := change{
+			subject: subject, payload: t.positioned(subject, c.message.Sequence, c.message.Time),
+			born: created || produced && from == "",
 		}
-		from := c.from(t.ID)
-		ch := change{subject: positioned.NatsSubject, payload: payload, born: created || produced && from == ""}
-		if from != "" && from != t.Place {
-			ch.left = []string{wire.PlaceSubject(w, from, t.ID)}
+		if from != "" && from != t.place {
+			ch.left = []string{wire.PlaceSubject(w, from, t.id)}
 		}
-		c.add(tokenItem, t.ID, ch)
+		c.add(tokenItem, t.id, ch)
 	}
-	for _, consumed := range c.event.Consumed {
-		if c.standing(consumed.TokenID) == nil {
+	for _, consumed := range c.event.consumed {
+		if !c.standing(consumed.TokenID) {
 			c.add(tokenItem, consumed.TokenID, change{left: []string{wire.PlaceSubject(w, consumed.Place, consumed.TokenID)}})
 		}
 	}
-	return nil
 }
 
 // record is written when the status changes.
-func (c *changeSet) record() error {
-	i := c.event.Instance
+func (c *changeSet) record() {
+	i := &c.event.instance
 	var before []wire.Status
 	switch {
 	case c.kind == wire.LifecycleCreated:
-	case i.Status.Finished():
+	case i.status.Finished():
 		before = []wire.Status{wire.StatusActive, wire.StatusSuspended}
 		if c.kind == "" {
 			// Nothing fires in a suspended instance.
@@ -227,22 +350,14 @@ func (c *changeSet) record() error {
 		before = []wire.Status{wire.StatusSuspended}
 	case c.kind == wire.LifecycleMigrated:
 	default:
-		return nil
-	}
-	payload, err := json.Marshal(wire.InstanceRecord{
-		ID: i.ID, WorkflowID: i.WorkflowID, WorkflowVersion: i.WorkflowVersion, Status: i.Status,
-		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt, NatsSequence: c.message.Sequence,
-	})
-	if err != nil {
-		return fmt.Errorf("record of %s: %w", i.ID, err)
+		return
 	}
 	ch := change{
-		subject: wire.InstanceRecordSubject(i.WorkflowID, i.Status, i.ID), payload: payload,
+		subject: wire.InstanceRecordSubject(i.workflow, i.status, i.id), payload: i.record(c.message.Sequence),
 		born: c.kind == wire.LifecycleCreated,
 	}
 	for _, status := range before {
-		ch.left = append(ch.left, wire.InstanceRecordSubject(i.WorkflowID, status, i.ID))
+		ch.left = append(ch.left, wire.InstanceRecordSubject(i.workflow, status, i.id))
 	}
-	c.add(recordItem, i.ID, ch)
-	return nil
+	c.add(recordItem, i.id, ch)
 }

@@ -45,6 +45,8 @@ type projection struct {
 	items   map[key]*item
 	known   known
 	pending uint64
+	// rested is how many events were done when rest looked last.
+	rested uint64
 	// flying counts the requests on their way, held the places in the owner's gate.
 	flying, held int
 	// births are the items that were put as new since the last accepted checkpoint.
@@ -91,7 +93,9 @@ func (p *projection) run(ctx context.Context) error {
 	p.owner.opened(p)
 	defer p.owner.ended(p)
 	tail, err := p.owner.bus.Tail(ctx, bus.TailConfig{
-		Stream: p.workflow.Stream, Subjects: []string{wire.EventSubjects(p.workflow.ID)}, From: p.checkpoint.sequence + 1,
+		// Without a filter, which the server would have to count the matches of: the stream
+		// has little else than events.
+		Stream: p.workflow.Stream, From: p.checkpoint.sequence + 1,
 	}, p.receive)
 	if err != nil {
 		if errors.Is(err, bus.ErrNoStream) {
@@ -128,11 +132,25 @@ func (p *projection) watch(ctx context.Context, tail *bus.Tail) error {
 				return err
 			}
 		case <-look.C:
+			p.rest()
 			if err := p.checkpoint.verify(ctx); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// rest gives up the memory of a projection that has had nothing to do since the last time:
+// there may be thousands.
+func (p *projection) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.window.completed == p.rested && len(p.items) == 0 {
+		p.known = newKnown(p.owner.cfg.Remember)
+		p.items = map[key]*item{}
+		p.window.events = nil
+	}
+	p.rested = p.window.completed
 }
 
 // doubt has the checkpoint looked at.
@@ -252,6 +270,9 @@ func (p *projection) receive(m *bus.Message, pending uint64) {
 // understand says what an event changes. What cannot be understood changes nothing, and is
 // passed over so that the rest is not held up; an error means that it is worth a new try.
 func (p *projection) understand(m *bus.Message) ([]change, error) {
+	if m.Subject == wire.DefinitionSubject(p.workflow.ID) {
+		return nil, nil
+	}
 	subject, ok := wire.ParseEventSubject(m.Subject)
 	if !ok || subject.WorkflowID != p.workflow.ID {
 		p.skip(m, errors.New("the subject is not that of an event"))
@@ -265,7 +286,7 @@ func (p *projection) understand(m *bus.Message) ([]change, error) {
 		p.skip(m, err)
 		return nil, nil
 	}
-	policy, err := p.policy(e.WorkflowVersion)
+	policy, err := p.policy(int(e.version))
 	if err != nil {
 		return nil, err
 	}

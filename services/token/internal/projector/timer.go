@@ -36,64 +36,63 @@ func newPolicy(net *petri.Net, keep time.Duration) *policy {
 // timers are set on arrival, set again when the instance is resumed or migrated, and
 // cancelled on departure. A finished instance gets one for its purge.
 func (c *changeSet) timers() error {
-	i := c.event.Instance
+	i := &c.event.instance
 	migrated, resumed := c.kind == wire.LifecycleMigrated, c.kind == wire.LifecycleResumed
 	if len(c.policy.timeouts) > 0 || migrated {
-		for k := range i.Tokens {
-			t := &i.Tokens[k]
-			arrived := t.ArrivalSequence == 0
-			timeout, timed := c.policy.timeouts[t.Place]
-			var err error
+		for k := range i.tokens {
+			t := &i.tokens[k]
+			arrived := t.arrival == 0
+			timeout, timed := c.policy.timeouts[t.place]
 			switch {
 			case timed && (arrived || resumed || migrated):
-				err = c.setTimeout(t, timeout)
-			case arrived && !migrated:
-				if from := c.from(t.ID); from != "" {
-					if _, timed := c.policy.timeouts[from]; timed {
-						c.cancelTimeout(t.ID)
-					}
+				if err := c.setTimeout(t, timeout); err != nil {
+					return err
 				}
 			case migrated:
 				// Whether the version before had a time-out there, only TIMERS can tell.
-				c.cancelTimeout(t.ID)
-			}
-			if err != nil {
-				return err
+				c.cancelTimeout(t.id)
+			case arrived:
+				if _, timed := c.policy.timeouts[c.from(t.id)]; timed {
+					c.cancelTimeout(t.id)
+				}
 			}
 		}
-		for _, consumed := range c.event.Consumed {
-			if _, timed := c.policy.timeouts[consumed.Place]; timed && c.standing(consumed.TokenID) == nil {
+		for _, consumed := range c.event.consumed {
+			if _, timed := c.policy.timeouts[consumed.Place]; timed && !c.standing(consumed.TokenID) {
 				c.cancelTimeout(consumed.TokenID)
 			}
 		}
 	}
 	keep := c.policy.completed
-	if i.Status == wire.StatusCancelled {
+	if i.status == wire.StatusCancelled {
 		keep = c.policy.cancelled
 	}
-	if i.Status.Finished() && keep > 0 {
+	if i.status.Finished() && keep > 0 {
 		return c.setPurge(keep)
 	}
 	return nil
 }
 
-func (c *changeSet) setTimeout(t *wire.Token, timeout wire.Timeout) error {
-	arrival := t.ArrivalSequence
+func (c *changeSet) setTimeout(t *token, timeout wire.Timeout) error {
+	arrival := t.arrival
 	if arrival == 0 {
 		arrival = c.message.Sequence
 	}
-	timer := wire.Timer{
-		Kind: wire.TimerTimeout, WorkflowID: t.WorkflowID, InstanceID: t.InstanceID, TokenID: t.ID,
-		Place: t.Place, ArrivalSequence: arrival, TransitionID: timeout.Transition,
-		DueAt: t.ArrivedAt.Add(time.Duration(timeout.After)).UTC(),
+	since, err := time.Parse(time.RFC3339, t.arrivedAt)
+	if err != nil {
+		return fmt.Errorf("token %s: when it arrived: %w", t.id, err)
 	}
-	return c.setTimer(timeoutItem, timer)
+	return c.setTimer(timeoutItem, wire.Timer{
+		Kind: wire.TimerTimeout, WorkflowID: t.workflow, InstanceID: t.instance, TokenID: t.id,
+		Place: t.place, ArrivalSequence: arrival, TransitionID: timeout.Transition,
+		DueAt: since.Add(time.Duration(timeout.After)).UTC(),
+	})
 }
 
 func (c *changeSet) setPurge(keep time.Duration) error {
-	i := c.event.Instance
+	i := &c.event.instance
 	return c.setTimer(purgeItem, wire.Timer{
-		Kind: wire.TimerPurge, WorkflowID: i.WorkflowID, InstanceID: i.ID, TokenID: i.ID,
+		Kind: wire.TimerPurge, WorkflowID: i.workflow, InstanceID: i.id, TokenID: i.id,
 		DueAt: c.message.Time.Add(keep).UTC(),
 	})
 }
@@ -111,6 +110,6 @@ func (c *changeSet) setTimer(k kind, timer wire.Timer) error {
 }
 
 func (c *changeSet) cancelTimeout(token string) {
-	i := c.event.Instance
-	c.add(timeoutItem, token, change{left: []string{wire.TimerSetSubject(wire.TimerTimeout, i.WorkflowID, i.ID, token)}})
+	i := &c.event.instance
+	c.add(timeoutItem, token, change{left: []string{wire.TimerSetSubject(wire.TimerTimeout, i.workflow, i.id, token)}})
 }

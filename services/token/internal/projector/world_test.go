@@ -31,10 +31,12 @@ const testPatience = 30 * time.Second
 const testDefinition = `{
 	"name": "review", "initial_place": "draft",
 	"places": [
-		{"id": "draft"}, {"id": "waiting", "timeout": {"after": "%s", "transition": "escalate"}},
+		{"id": "draft"}, {"id": "desk"}, {"id": "waiting", "timeout": {"after": "%s", "transition": "escalate"}},
 		{"id": "legal"}, {"id": "finance"}, {"id": "escalated"}, {"id": "approved"}
 	],
 	"transitions": [
+		{"id": "take", "from": "draft", "to": "desk"},
+		{"id": "put", "from": "desk", "to": "draft"},
 		{"id": "submit", "from": "draft", "to": "waiting"},
 		{"id": "back", "from": "waiting", "to": "draft"},
 		{"id": "escalate", "from": "waiting", "to": "escalated"},
@@ -46,7 +48,7 @@ const testDefinition = `{
 
 // world is a server with one workflow, whose events are published by hand.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	server   *natstest.Server
 	bus      *bus.Bus
 	net      *petri.Net
@@ -74,7 +76,7 @@ func (l *testLog) has(message string) bool {
 	return strings.Contains(l.text.String(), message)
 }
 
-func newTestWorld(t *testing.T, timeout time.Duration) *world {
+func newTestWorld(t testing.TB, timeout time.Duration) *world {
 	t.Helper()
 	w := &world{t: t, log: &testLog{}, server: natstest.Start(t), limits: petri.DefaultLimits(natstest.MaxPayload)}
 	w.bus = w.connect()

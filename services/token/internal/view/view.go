@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +33,9 @@ type View struct {
 func New(b *bus.Bus, projector Projector) *View { return &View{bus: b, projector: projector} }
 
 const (
+	// pageMost ends a page early: where much moves, a place is full of tombstones for some
+	// seconds, and each costs a get.
+	pageMost = time.Second
 	// waitMost bounds a wait for the view where the context does not.
 	waitMost = 5 * time.Second
 	// waitTick is how often a copy that does not project a workflow looks at its checkpoint.
@@ -48,7 +52,8 @@ func anyOf(id string) string {
 }
 
 // Tokens is a page of the tokens that stand in a place of a workflow; either may be empty
-// for any. It ends at limit tokens or wire.MaxPageBytes; next is empty on the last page.
+// for any. It ends at limit tokens, at wire.MaxPageBytes, or after a second, then perhaps
+// with less and even without a token; next is empty on the last page, and only there.
 func (v *View) Tokens(ctx context.Context, workflowID, place string, limit int, cursor string) (tokens []wire.Token, next string, err error) {
 	filter := wire.PlaceSubject(anyOf(workflowID), anyOf(place), "*")
 	next, err = v.page(ctx, filter, limit, cursor, func(msg *bus.Message) error {
@@ -83,7 +88,10 @@ func (v *View) page(ctx context.Context, filter string, limit int, cursor string
 		return "", err
 	}
 	count, size := 0, 0
-	for {
+	for began := time.Now(); ; {
+		if time.Since(began) > pageMost {
+			return encodeCursor(filter, from), nil
+		}
 		msg, err := v.bus.Next(ctx, wire.StreamPlaces, filter, from)
 		switch {
 		case errors.Is(err, bus.ErrNoMessage):
@@ -163,19 +171,23 @@ func (v *View) Count(ctx context.Context, workflowID string) (map[string]int, er
 	return counts, err
 }
 
-// Purge removes what the view has of an instance, whose last state this is.
+// Purge removes what the view has of a finished instance, whose last state this is. It may
+// be repeated.
 func (v *View) Purge(ctx context.Context, workflowID string, state *wire.State) error {
 	for i := range state.Tokens {
-		if err := v.bury(ctx, wire.PlaceSubject(workflowID, state.Tokens[i].Place, state.Tokens[i].ID)); err != nil {
+		if err := v.bury(ctx, wire.PlaceSubject(workflowID, state.Tokens[i].Place, state.Tokens[i].ID), state.NatsSequence); err != nil {
 			return err
 		}
 	}
-	return v.bury(ctx, wire.InstanceRecordSubject(workflowID, state.Status, state.ID))
+	return v.bury(ctx, wire.InstanceRecordSubject(workflowID, state.Status, state.ID), state.NatsSequence)
 }
 
-// bury puts a tombstone onto a subject.
-func (v *View) bury(ctx context.Context, subject string) error {
-	_, err := v.bus.Publish(ctx, &nats.Msg{Subject: subject, Header: nats.Header{jetstream.MsgTTLHeader: {tombstoneTTL}}})
+// bury puts a tombstone onto a subject. Its revision tells a projector that replays the
+// instance's last events that they are in the view already.
+func (v *View) bury(ctx context.Context, subject string, revision uint64) error {
+	_, err := v.bus.Publish(ctx, &nats.Msg{Subject: subject, Header: nats.Header{
+		jetstream.MsgTTLHeader: {tombstoneTTL}, wire.HeaderRevision: {strconv.FormatUint(revision, 10)},
+	}})
 	if err != nil {
 		return fault.New(fault.Unavailable, "the view could not be written").Because(err)
 	}
