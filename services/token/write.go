@@ -10,7 +10,7 @@ import (
 )
 
 func (s *Service) create(ctx context.Context, req wire.TokenCreateRequest) (wire.Token, error) {
-	digest, err := bus.Digest(wire.SubjectTokenCreate, req)
+	digest, err := bus.Digest(wire.SubjectTokenCreate, req.Origin, req)
 	if err != nil {
 		return wire.Token{}, err
 	}
@@ -118,7 +118,7 @@ func (s *Service) changed(ctx context.Context, subject string, req any, change b
 }
 
 func (s *Service) commit(ctx context.Context, subject string, req any, change bus.Change) (*bus.Outcome, error) {
-	digest, err := bus.Digest(subject, req)
+	digest, err := bus.Digest(subject, change.Origin, req)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (s *Service) timeout(ctx context.Context, msg jetstream.Msg) error {
 		TriggeredBy: triggeredByTimer,
 		RequestID:   "timeout-" + timer.TokenID + "-" + strconv.FormatUint(timer.ArrivalSequence, 10),
 	}
-	digest, err := bus.Digest(wire.TimerDueSubject(wire.TimerTimeout, timer.WorkflowID, timer.InstanceID, timer.TokenID), origin)
+	digest, err := bus.Digest(wire.TimerDueSubject(wire.TimerTimeout, timer.WorkflowID, timer.InstanceID, timer.TokenID), origin, origin)
 	if err != nil {
 		return err
 	}

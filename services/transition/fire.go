@@ -19,7 +19,7 @@ func (s *Service) fire(ctx context.Context, req wire.FireRequest) (wire.FireRepl
 	if err != nil {
 		return wire.FireReply{}, err
 	}
-	digest, err := bus.Digest(wire.SubjectTransitionFire, req)
+	digest, err := bus.Digest(wire.SubjectTransitionFire, req.Origin, req)
 	if err != nil {
 		return wire.FireReply{}, err
 	}
@@ -61,7 +61,7 @@ func (s *Service) complete(ctx context.Context, req wire.CompleteRequest) (wire.
 	case req.ArrivalSequence == 0:
 		return reply, missing("arrival_sequence")
 	}
-	digest, err := bus.Digest(wire.SubjectTransitionComplete, req)
+	digest, err := bus.Digest(wire.SubjectTransitionComplete, req.Origin, req)
 	if err != nil {
 		return reply, err
 	}

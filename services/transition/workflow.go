@@ -58,7 +58,7 @@ func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*
 	if len(problems) > 0 {
 		return nil, bus.Invalid(problems)
 	}
-	requestDigest, err := bus.Digest(wire.SubjectWorkflowCreate, req)
+	requestDigest, err := bus.Digest(wire.SubjectWorkflowCreate, req.Origin, req)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 		return nil, fault.New(fault.InvalidField, "the definition is named %q, and the workflow %q: a workflow keeps its name", def.Name, record.Name).
 			With("field", "definition.name")
 	}
-	requestDigest, err := bus.Digest(wire.SubjectWorkflowUpdate, req)
+	requestDigest, err := bus.Digest(wire.SubjectWorkflowUpdate, req.Origin, req)
 	if err != nil {
 		return nil, err
 	}
