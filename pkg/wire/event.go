@@ -119,6 +119,9 @@ type Checkpoint struct {
 	Timestamp time.Time `json:"timestamp"`
 	// Holder is the copy of the token service that wrote it.
 	Holder string `json:"holder"`
+	// Server is the run of the nats-server on which the view was last checked as a whole:
+	// one that was killed may bring back what had left the view.
+	Server string `json:"server,omitempty"`
 }
 
 // Timer is the message that a schedule delivers.

@@ -28,6 +28,11 @@ type checkpoint struct {
 	// counted is how many events the window had passed at that time.
 	counted uint64
 
+	// server is the run of the nats-server on which the view was last swept; renamed: it has
+	// changed since the last accepted checkpoint.
+	server  string
+	renamed bool
+
 	// flying: one is on its way, for these values.
 	flying                 bool
 	nextSequence, nextSeen uint64
@@ -127,7 +132,7 @@ func (c *checkpoint) read(ctx context.Context) (doc wire.Checkpoint, err error) 
 		// Not ours: begin anew over it.
 		doc = wire.Checkpoint{}
 	}
-	c.sequence, c.position = doc.Sequence, m.Sequence
+	c.sequence, c.position, c.server = doc.Sequence, m.Sequence, doc.Server
 	return doc, nil
 }
 
@@ -172,7 +177,7 @@ func (c *checkpoint) verify(ctx context.Context) error {
 
 func (c *checkpoint) message(sequence uint64) (*nats.Msg, error) {
 	body, err := json.Marshal(wire.Checkpoint{
-		WorkflowID: c.p.workflow.ID, Sequence: sequence, Timestamp: time.Now().UTC(), Holder: c.p.owner.members.Copy(),
+		WorkflowID: c.p.workflow.ID, Sequence: sequence, Timestamp: time.Now().UTC(), Holder: c.p.owner.members.Copy(), Server: c.server,
 	})
 	if err != nil {
 		return nil, err
@@ -188,7 +193,7 @@ func (c *checkpoint) message(sequence uint64) (*nats.Msg, error) {
 // consider writes a checkpoint when one is due, or sees to it that it will be looked at
 // again. Call it with the lock held.
 func (c *checkpoint) consider() {
-	if c.p.cause != nil || c.flying || c.p.window.low <= c.sequence {
+	if c.p.cause != nil || c.flying || !c.news() {
 		return
 	}
 	if c.p.window.completed-c.counted >= checkpointEvents {
@@ -219,9 +224,20 @@ func (c *checkpoint) stop() {
 	c.running.Wait()
 }
 
+// news reports whether a checkpoint would say anything new. Call it with the lock held.
+func (c *checkpoint) news() bool { return c.renamed || c.p.window.low > c.sequence }
+
+// swept says that the view was checked as a whole on this run of the nats-server.
+func (c *checkpoint) swept(server string) {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	c.server, c.renamed = server, true
+	c.consider()
+}
+
 // write sends the checkpoint, if it says anything new. Call it with the lock held.
 func (c *checkpoint) write() {
-	if c.p.cause != nil || c.flying || c.p.window.low <= c.sequence {
+	if c.p.cause != nil || c.flying || !c.news() {
 		return
 	}
 	msg, err := c.message(c.p.window.low)
@@ -230,7 +246,7 @@ func (c *checkpoint) write() {
 		return
 	}
 	if c.p.send(msg, c) {
-		c.flying, c.nextSequence, c.nextSeen = true, c.p.window.low, c.p.window.completed
+		c.flying, c.nextSequence, c.nextSeen, c.renamed = true, c.p.window.low, c.p.window.completed, false
 		c.covered, c.p.births = c.p.births, map[key]birth{}
 	}
 }

@@ -25,6 +25,8 @@ type projection struct {
 	// ctx ends with the projection.
 	ctx    context.Context
 	cancel context.CancelFunc
+	// server is the run of the nats-server that the projection began on.
+	server string
 	// horizon is the last event that someone before this projection can have written.
 	horizon uint64
 	// policies are kept by version. Only the reading goroutine uses them.
@@ -63,6 +65,7 @@ type birth struct{ id, instance string }
 var (
 	errLeaseLost = errors.New("the lease of this copy has run out")
 	errGone      = errors.New("the workflow's stream is gone")
+	errRestarted = errors.New("the nats-server is another, or was started again")
 )
 
 // Bounds of one projection.
@@ -83,10 +86,13 @@ func newProjection(owner *Projector, workflow wire.WorkflowRecord, suspects map[
 }
 
 // run projects until the context ends, the stream is gone or something fails. It returns
-// when nothing of it is left running.
-func (p *projection) run(ctx context.Context) error {
+// when nothing of it is left running. opened is called once it has begun or failed to.
+func (p *projection) run(ctx context.Context, opened func()) error {
+	opened = sync.OnceFunc(opened)
+	defer opened()
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer p.cancel()
+	p.server = p.owner.bus.NC.ConnectedServerId()
 	if err := p.checkpoint.open(ctx); err != nil {
 		return err
 	}
@@ -103,7 +109,15 @@ func (p *projection) run(ctx context.Context) error {
 		}
 		return err
 	}
+	opened()
+	var sweeping sync.WaitGroup
+	sweep, stop := context.WithCancel(ctx)
+	if p.checkpoint.server != p.server {
+		sweeping.Go(func() { p.sweep(sweep) })
+	}
 	err = p.watch(ctx, tail)
+	stop()
+	sweeping.Wait()
 	p.close(tail, err)
 	return err
 }
@@ -113,6 +127,8 @@ func (p *projection) run(ctx context.Context) error {
 func (p *projection) watch(ctx context.Context, tail *bus.Tail) error {
 	look := time.NewTicker(p.owner.cfg.Recheck)
 	defer look.Stop()
+	restarts := time.NewTicker(restartCheck)
+	defer restarts.Stop()
 	var doubtful <-chan time.Time
 	for {
 		select {
@@ -130,6 +146,12 @@ func (p *projection) watch(ctx context.Context, tail *bus.Tail) error {
 		case <-doubtful:
 			if err := p.checkpoint.verify(ctx); err != nil {
 				return err
+			}
+		case <-restarts.C:
+			// Another run of the server need not have all that was acknowledged to us, nor be
+			// without all that had left: begin again at the checkpoint that it has.
+			if now := p.owner.bus.NC.ConnectedServerId(); now != "" && now != p.server {
+				return errRestarted
 			}
 		case <-look.C:
 			p.rest()
@@ -208,6 +230,7 @@ func (p *projection) settle(reached func() bool) {
 const (
 	settleTimeout = 3 * time.Second
 	doubtDelay    = 200 * time.Millisecond
+	restartCheck  = time.Second
 )
 
 // fail ends the projection. Call it with the lock held.

@@ -67,6 +67,8 @@ type Projector struct {
 	hints     *nats.Subscription
 	// hold is called before each write; tests stall a holder with it.
 	hold func(*nats.Msg)
+	// opening bounds how many projections open at the same time.
+	opening chan struct{}
 
 	mu      sync.Mutex
 	running map[string]*runner
@@ -90,7 +92,10 @@ type runner struct {
 
 // maxItems bounds what all projections of the process have in hand; well below the 10,000
 // messages at which the server begins to refuse.
-const maxItems = 4096
+const (
+	maxItems   = 4096
+	maxOpening = 32
+)
 
 // New makes a projector; it does no I/O.
 func New(b *bus.Bus, workflows Workflows, members Members, cfg Config, tel *telemetry.Telemetry) *Projector {
@@ -103,7 +108,7 @@ func New(b *bus.Bus, workflows Workflows, members Members, cfg Config, tel *tele
 	return &Projector{
 		bus: b, workflows: workflows, nets: workflows, members: members, cfg: cfg, tel: tel.For("projector"),
 		gate: newGate(maxItems), epoch: time.Now(), running: map[string]*runner{}, at: map[string]uint64{},
-		moved: make(chan struct{}),
+		moved: make(chan struct{}), opening: make(chan struct{}, maxOpening),
 	}
 }
 
@@ -200,13 +205,8 @@ func (p *Projector) assign(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, w := range mine {
-		if r := p.running[id]; r != nil {
-			select {
-			case <-r.done:
-				// Its stream was gone; perhaps it is back.
-			default:
-				continue
-			}
+		if p.running[id] != nil {
+			continue
 		}
 		running, cancel := context.WithCancel(ctx)
 		r := &runner{workflow: w, cancel: cancel, done: make(chan struct{})}
@@ -235,10 +235,12 @@ const (
 	pauseMost  = 5 * time.Second
 )
 
-// project keeps the view of one workflow until the context ends or the stream is gone.
+// project keeps the view of one workflow until the context ends, because this copy stops,
+// because another owns the workflow, or because the workflow is no more.
 func (p *Projector) project(ctx context.Context, r *runner) {
 	defer close(r.done)
 	defer r.cancel()
+	defer p.leave(ctx, r.workflow)
 	log := p.tel.Log.With().Str("workflow", r.workflow.ID).Logger()
 	pause := pauseLeast
 	// suspects are births that could not be checked yet, see repair.
@@ -246,12 +248,7 @@ func (p *Projector) project(ctx context.Context, r *runner) {
 	for {
 		projection := newProjection(p, r.workflow, suspects)
 		began := time.Now()
-		err := projection.run(ctx)
-		if ctx.Err() == nil && errors.Is(err, errGone) {
-			log.Info().Msg("projection ended with its stream")
-			p.dropGone(ctx, r.workflow)
-			return
-		}
+		err := p.once(ctx, projection)
 		suspects = projection.repair(ctx)
 		if ctx.Err() != nil {
 			return
@@ -259,7 +256,13 @@ func (p *Projector) project(ctx context.Context, r *runner) {
 		if time.Since(began) > pauseMost {
 			pause = pauseLeast
 		}
-		log.Warn().Err(err).Dur("pause", pause).Msg("projection was interrupted and begins again at its checkpoint")
+		if errors.Is(err, errGone) {
+			// The registry will say so too, unless the server only has not found it yet.
+			log.Info().Msg("projection ended with its stream")
+			pause = pauseMost
+		} else {
+			log.Warn().Err(err).Dur("pause", pause).Msg("projection was interrupted and begins again at its checkpoint")
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -269,13 +272,27 @@ func (p *Projector) project(ctx context.Context, r *runner) {
 	}
 }
 
-// dropGone removes the view of a workflow that was deleted.
-func (p *Projector) dropGone(ctx context.Context, w wire.WorkflowRecord) {
+// once runs a projection; only so many open at the same time, because a copy that starts
+// may own thousands.
+func (p *Projector) once(ctx context.Context, projection *projection) error {
+	select {
+	case p.opening <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return projection.run(ctx, func() { <-p.opening })
+}
+
+// leave removes the view of a workflow that was deleted: we may have written after the
+// deletion had removed it.
+func (p *Projector) leave(ctx context.Context, w wire.WorkflowRecord) {
 	for _, known := range p.workflows.All() {
 		if known.ID == w.ID {
 			return
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), repairTimeout)
+	defer cancel()
 	if err := p.drop(ctx, w.ID); err != nil {
 		p.tel.Log.Warn().Err(err).Str("workflow", w.ID).Msg("view of a deleted workflow was not removed")
 	}

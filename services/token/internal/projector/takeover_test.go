@@ -165,6 +165,11 @@ func TestDeletedWorkflowEndsQuietly(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.await("the projection has ended", func() bool { return w.log.has("projection ended with its stream") })
+	close(w.deleted)
+	w.await("the view is gone", func() bool {
+		_, err := w.bus.Last(t.Context(), wire.StreamPlaces, wire.ViewSubjects(w.workflow.ID), true)
+		return errors.Is(err, bus.ErrNoMessage)
+	})
 }
 
 func TestPurgedInstancesLeaveGapsThatDoNotMatter(t *testing.T) {

@@ -129,3 +129,36 @@ func TestReplayDoesNotSetTimersAgain(t *testing.T) {
 	}
 	w.verify()
 }
+
+func TestMigrationSetsTheTimersOfTheNewVersion(t *testing.T) {
+	t.Parallel()
+	w := newTestWorld(t, time.Hour)
+	second, problems := petri.ParseDefinition([]byte(`{
+		"name": "review", "initial_place": "draft",
+		"places": [{"id": "draft", "timeout": {"after": "2h", "transition": "submit"}}, {"id": "waiting"}, {"id": "end"}],
+		"transitions": [{"id": "submit", "from": "draft", "to": "waiting"}, {"id": "close", "from": "waiting", "to": "end"}]
+	}`))
+	if len(problems) == 0 {
+		w.second, problems = petri.Compile(second)
+	}
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	p := w.project()
+	i, j := w.create(`{}`), w.create(`{}`)
+	i.fire("submit")
+	w.reach(p, i.state.NatsSequence)
+	i.do(petri.Migrate{Net: w.second, Version: 2})
+	w.reach(p, j.do(petri.Migrate{Net: w.second, Version: 2}))
+	set := func(token string) bool {
+		m, err := w.bus.Last(t.Context(), wire.StreamTimers, wire.TimerSetSubject(wire.TimerTimeout, w.workflow.ID, token, token), true)
+		return err == nil && m.Header.Get("Nats-Schedule") != ""
+	}
+	if set(i.state.ID) {
+		t.Error("a timer of the old version is left in a place that has none now")
+	}
+	if !set(j.state.ID) {
+		t.Error("the new version's time-out was not set")
+	}
+	w.verify()
+}

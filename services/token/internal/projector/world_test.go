@@ -48,14 +48,18 @@ const testDefinition = `{
 
 // world is a server with one workflow, whose events are published by hand.
 type world struct {
-	t        testing.TB
-	server   *natstest.Server
-	bus      *bus.Bus
-	net      *petri.Net
+	t      testing.TB
+	server *natstest.Server
+	bus    *bus.Bus
+	net    *petri.Net
+	// second is version 2, if there is one.
+	second   *petri.Net
 	workflow wire.WorkflowRecord
 	limits   petri.Limits
 	members  *testMembers
 	log      *testLog
+	// deleted is closed when the registry has forgotten the workflow.
+	deleted chan struct{}
 }
 
 // testLog keeps what was logged.
@@ -78,7 +82,7 @@ func (l *testLog) has(message string) bool {
 
 func newTestWorld(t testing.TB, timeout time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, log: &testLog{}, server: natstest.Start(t), limits: petri.DefaultLimits(natstest.MaxPayload)}
+	w := &world{t: t, log: &testLog{}, deleted: make(chan struct{}), server: natstest.Start(t), limits: petri.DefaultLimits(natstest.MaxPayload)}
 	w.bus = w.connect()
 	ctx := t.Context()
 	if err := w.bus.EnsureShared(ctx); err != nil {
@@ -117,8 +121,7 @@ func (w *world) project(options ...func(*Projector)) *Projector {
 	w.t.Helper()
 	b := w.connect()
 	w.members.join(b.Copy)
-	log := zerolog.New(zerolog.MultiLevelWriter(zerolog.NewTestWriter(w.t), w.log)).With().Timestamp().Logger()
-	p := New(b, w, &testMember{all: w.members, copy: b.Copy}, Config{}, telemetry.Assemble(telemetry.Providers{Log: log}))
+	p := New(b, w, &testMember{all: w.members, copy: b.Copy}, Config{}, w.tel())
 	for _, o := range options {
 		o(p)
 	}
@@ -129,13 +132,36 @@ func (w *world) project(options ...func(*Projector)) *Projector {
 	return p
 }
 
-// All, Changed and Net make the world the registry.
-func (w *world) All() []wire.WorkflowRecord { return []wire.WorkflowRecord{w.workflow} }
+// tel logs to the test, and keeps what was logged.
+func (w *world) tel() *telemetry.Telemetry {
+	log := zerolog.New(zerolog.MultiLevelWriter(zerolog.NewTestWriter(w.t), w.log)).With().Timestamp().Logger()
+	return telemetry.Assemble(telemetry.Providers{Log: log})
+}
 
-func (w *world) Changed() <-chan struct{} { return nil }
+// All, Changed and Net make the world the registry.
+func (w *world) All() []wire.WorkflowRecord {
+	select {
+	case <-w.deleted:
+		return nil
+	default:
+		return []wire.WorkflowRecord{w.workflow}
+	}
+}
+
+func (w *world) Changed() <-chan struct{} {
+	select {
+	case <-w.deleted:
+		return nil
+	default:
+		return w.deleted
+	}
+}
 
 func (w *world) Net(_ context.Context, id string, version int) (*petri.Net, *wire.Workflow, error) {
-	if id != w.workflow.ID || version != 1 {
+	switch {
+	case id == w.workflow.ID && version == 2 && w.second != nil:
+		return w.second, &wire.Workflow{ID: id, Version: 2, Definition: *w.second.Definition()}, nil
+	case id != w.workflow.ID || version != 1:
 		return nil, nil, fault.New(fault.VersionNotFound, "no version %d", version)
 	}
 	return w.net, &wire.Workflow{ID: id, Version: 1, Definition: *w.net.Definition()}, nil
