@@ -93,7 +93,7 @@ func mayBeEmpty(m Message, header nats.Header) error {
 	case header.Get(headerOperation) != "", header.Get("Nats-Marker-Reason") != "":
 		return nil
 	}
-	return fmt.Errorf("the message is empty, and neither a tombstone with %s nor a deletion", headerTTL)
+	return fmt.Errorf("the message is empty, and neither a tombstone with %s nor a deletion: %v", headerTTL, header)
 }
 
 func short(payload []byte) string {

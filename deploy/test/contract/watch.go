@@ -13,6 +13,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// inboxes is where replies go.
+const inboxes = "_INBOX.>"
+
 const (
 	buffered       = 1 << 17
 	maxViolations  = 20
@@ -70,7 +73,7 @@ func Watch(t testing.TB, url string, opts ...nats.Option) *Watcher {
 		t.Fatalf("connecting to watch the contract: %v", err)
 	}
 	// One channel for all, so that a reply never comes before its request.
-	subjects := []string{"_INBOX.>", "workflows.>", "timers.>", "$KV.>"}
+	subjects := []string{inboxes, "workflows.>", "timers.>", "$KV.>"}
 	for _, e := range w.contract.Endpoints {
 		subjects = append(subjects, e.Subject)
 	}
@@ -162,7 +165,8 @@ func (w *Watcher) loop() {
 }
 
 func (w *Watcher) take(m *nats.Msg) {
-	if strings.HasPrefix(m.Subject, "_INBOX.") {
+	// What a consumer is sent comes to an inbox too, under the subject that it is stored on.
+	if m.Sub.Subject == inboxes {
 		asked, ok := w.pending[m.Subject]
 		if !ok {
 			return
@@ -191,7 +195,11 @@ func (w *Watcher) published(stream, subject string, header nats.Header, payload 
 	if !ok && strings.HasPrefix(subject, "$KV.") {
 		return // Somebody else's bucket.
 	}
-	w.judge(known.Payload, subject, func() error {
+	what := subject
+	if stream != "" {
+		what += " in " + stream
+	}
+	w.judge(known.Payload, what, func() error {
 		_, err := w.contract.checkPublished(stream, subject, header, payload)
 		return err
 	})

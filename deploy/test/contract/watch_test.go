@@ -213,6 +213,28 @@ func TestWatchSeesWhatWasStoredBeforeIt(t *testing.T) {
 	}
 }
 
+// TestWatchLeavesConsumersAlone: what the server sends to a consumer was seen when it was
+// published, and may come without its data.
+func TestWatchLeavesConsumersAlone(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	f.publish("workflows."+workflow+".projection", nil, f.sample("valid/checkpoint/usual.json"))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	consumer, err := f.js.OrderedConsumer(ctx, "PLACES", jetstream.OrderedConsumerConfig{HeadersOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := consumer.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Data()) != 0 || m.Subject() != "workflows."+workflow+".projection" {
+		t.Fatalf("got %q with %d bytes, want the headers of the checkpoint", m.Subject(), len(m.Data()))
+	}
+	f.found()
+}
+
 func TestMatch(t *testing.T) {
 	t.Parallel()
 	c := Load(t)
