@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := $(CURDIR)/bin
 export CGO_ENABLED ?= 0
 
-# Modules whose tests make test runs; deploy/tools only holds tools.
+# Modules whose tests make test runs; deploy/tools only pins tools.
 MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod' 2>/dev/null | grep -v '^deploy/tools/go.mod'))
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 SERVICES := token transition breaker

@@ -20,5 +20,7 @@ func (s *Service) endpoints() []service.Endpoint {
 		service.Handle(wire.SubjectInstanceSuspend, s.suspend),
 		service.Handle(wire.SubjectInstanceResume, s.resume),
 		service.Handle(wire.SubjectInstanceMigrate, s.migrate),
+		service.Handle(wire.SubjectAnalyticsPlaces, s.placeFigures),
+		service.Handle(wire.SubjectAnalyticsTransitions, s.transitionFigures),
 	}
 }
