@@ -85,6 +85,7 @@ var byMember = map[string]*object{
 	"code":             obj("type", "string", "pattern", "^[a-z][a-z0-9_]*$"),
 	"path":             text(0),
 	"holder":           text(0),
+	"server":           text(0),
 	"cursor":           text(0),
 	"next_cursor":      text(0),
 	"limit":            page(),
