@@ -27,12 +27,13 @@ func Command(console *ui.Console) *cobra.Command {
 through request-reply beside the raw optimistic publish on the same server: the rate and
 the latency at several numbers in flight, with both sync settings, with the view live and
 with the projector paused; the cost of a firing with many instances in one workflow; and
-the memory of the whole fleet. It takes about two minutes, with --full about half an hour
-and 10 GB of disk.`,
+the memory of the whole fleet. It takes about two minutes; with --full many minutes and
+several GB of disk.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := DefaultOptions(full)
 			override(cmd, "duration", &o.Duration, chosen.Duration)
+			override(cmd, "warm-up", &o.WarmUp, chosen.WarmUp)
 			override(cmd, "in-flight", &o.InFlight, chosen.InFlight)
 			override(cmd, "sizes", &o.Sizes, chosen.Sizes)
 			override(cmd, "sync", &o.Syncs, chosen.Syncs)
@@ -74,6 +75,7 @@ and 10 GB of disk.`,
 	flags.StringVar(&dir, "dir", "", "folder for the fleets' data (default: the system's for temporary files)")
 	flags.StringVar(&only, "only", "", "measure one phase: throughput or sizes (with memory)")
 	flags.DurationVar(&chosen.Duration, "duration", chosen.Duration, "how long each figure is measured")
+	flags.DurationVar(&chosen.WarmUp, "warm-up", chosen.WarmUp, "how long a size is fired at before it is measured")
 	flags.IntSliceVar(&chosen.InFlight, "in-flight", chosen.InFlight, "requests in flight")
 	flags.IntSliceVar(&chosen.Sizes, "sizes", chosen.Sizes, "instances in one workflow")
 	flags.StringSliceVar(&chosen.Syncs, "sync", chosen.Syncs, "sync settings")

@@ -22,6 +22,10 @@ type Options struct {
 	// is measured in turn, so that a drift of the machine meets all of them.
 	Sizes  []int
 	Rounds int
+	// WarmUp is how long a size is fired at before each of its measurements. The server
+	// keeps the blocks of a stream cached for ten seconds after their last use, so that a
+	// large workflow that has rested first pays for reading its files.
+	WarmUp time.Duration
 	// MemoryAt is the size after which the fleet's memory is taken.
 	MemoryAt int
 	// Settle is how long the fleet is left alone before that: longer than the server keeps
@@ -35,12 +39,13 @@ func DefaultOptions(full bool) Options {
 	o := Options{
 		Syncs:    []string{SyncInterval, SyncAlways},
 		InFlight: []int{1, 8, 64}, Duration: 2 * time.Second, EventBytes: 2048, Instances: 1000,
-		Sizes: []int{1_000, 100_000}, Rounds: 3, MemoryAt: 100_000, Settle: 15 * time.Second,
+		Sizes: []int{1_000, 100_000}, Rounds: 3, WarmUp: 3 * time.Second, MemoryAt: 100_000, Settle: 15 * time.Second,
 	}
 	if full {
 		o.Duration = 5 * time.Second
 		o.Sizes = append(o.Sizes, 1_000_000)
 		o.Rounds = 5
+		o.WarmUp = 20 * time.Second
 	}
 	return o
 }

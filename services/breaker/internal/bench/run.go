@@ -155,6 +155,9 @@ func (r *runner) sizes(ctx context.Context, fleet *Fleet, nc *nats.Conn) error {
 	single := make([][]Figure, len(loops))
 	for range r.Rounds {
 		for i, l := range loops {
+			if _, err := measure(ctx, inFlight, r.WarmUp, l.fire(nc, inFlight)); err != nil {
+				return err
+			}
 			f, err := measure(ctx, inFlight, r.Duration, l.fire(nc, inFlight))
 			if err != nil {
 				return err

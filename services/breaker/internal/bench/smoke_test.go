@@ -37,7 +37,7 @@ func newTestLauncher(t *testing.T) Launcher {
 func newTestOptions() Options {
 	return Options{
 		Syncs: []string{SyncInterval, SyncAlways}, InFlight: []int{1, 4}, Duration: 80 * time.Millisecond,
-		EventBytes: 2048, Instances: 10, Sizes: []int{10, 100}, Rounds: 1, MemoryAt: 100, Settle: time.Millisecond,
+		EventBytes: 2048, Instances: 10, Sizes: []int{10, 100}, Rounds: 1, WarmUp: time.Millisecond, MemoryAt: 100, Settle: time.Millisecond,
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const (
 	viewPoll = 5 * time.Millisecond
 	// viewWait is how long the view may take to catch up before the measurement fails.
-	viewWait = 5 * time.Minute
+	viewWait = 20 * time.Minute
 )
 
 // lag is how long the view takes, from now, to contain the last event that the workflow
