@@ -371,10 +371,7 @@ func (c *Committer) replyFits(ev *wire.Event, size func(*wire.Event) int) error 
 // publish stores an event after a revision, and finds out what happened when no answer
 // comes. With a message id, the server answers a repeat with the first message.
 func (c *Committer) publish(ctx context.Context, record *wire.WorkflowRecord, ev *wire.Event, revision uint64, messageID string) (*Outcome, error) {
-	body, err := json.Marshal(ev)
-	if err != nil {
-		return nil, err
-	}
+	body := ev.AppendJSON(make([]byte, 0, eventCapacity(ev)))
 	if int64(len(body)) > c.bus.NC.MaxPayload()-replyMargin {
 		return nil, fault.New(fault.LimitExceeded, "the event would take %d bytes, more than the server takes", len(body)).
 			With("limit", "event").With("max", c.bus.NC.MaxPayload()-replyMargin).With("actual", len(body))
@@ -448,3 +445,15 @@ func (c *Committer) stored(ctx context.Context, record *wire.WorkflowRecord, ev 
 
 // Forget drops an instance from the cache, because it was purged.
 func (c *Committer) Forget(instanceID string) { c.cache.drop(instanceID) }
+
+// eventCapacity is room for an event, so that it is written without being copied.
+func eventCapacity(ev *wire.Event) int {
+	n := 1 << 10
+	for i := range ev.Instance.Tokens {
+		n += replyTokenBytes + len(ev.Instance.Tokens[i].Data) + len(ev.Instance.Tokens[i].Metadata)
+	}
+	for _, patch := range ev.Patches {
+		n += len(patch.Data) + len(patch.Metadata)
+	}
+	return n
+}

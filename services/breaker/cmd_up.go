@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -108,6 +109,11 @@ func (a *App) up(ctx context.Context, cfg fleet.Config, logging telemetry.Config
 	if err != nil {
 		return err
 	}
+	var memory sync.WaitGroup
+	watched, stop := context.WithCancel(ctx)
+	memory.Go(func() { fleet.LimitMemory(watched) })
+	defer memory.Wait()
+	defer stop()
 	if err = a.announce(running, cfg); err == nil {
 		select {
 		case <-ctx.Done():
