@@ -81,7 +81,7 @@ type Change struct {
 // Outcome is what a command became.
 type Outcome struct {
 	Record *wire.WorkflowRecord
-	// Event is nil when there was nothing to do.
+	// Event is nil when there was nothing to do, and for an instance that was only read.
 	Event *wire.Event
 	// State is the state after the event.
 	State    *wire.State
@@ -134,7 +134,7 @@ func (b *Bus) findInstance(ctx context.Context, r *Registry, field, id, workflow
 		msg, err := read(record, wire.InstanceSubjects(record.ID, instance))
 		switch {
 		case err == nil:
-			return decode(record, msg)
+			return loaded(record, msg)
 		case errors.Is(err, ErrNoMessage):
 		case errors.Is(err, ErrNoStream):
 			return nil, streamGone(err)
@@ -155,6 +155,15 @@ func keep(records []wire.WorkflowRecord, id string) []wire.WorkflowRecord {
 		}
 	}
 	return nil
+}
+
+// loaded is an instance as its last event has it, without the event.
+func loaded(record *wire.WorkflowRecord, msg *Message) (*Outcome, error) {
+	state, err := wire.ReadState(msg.Data, msg.Sequence)
+	if err != nil {
+		return nil, fmt.Errorf("event %d of %s: %w", msg.Sequence, record.Stream, err)
+	}
+	return &Outcome{Record: record, State: state, Sequence: msg.Sequence, Time: msg.Time}, nil
 }
 
 func decode(record *wire.WorkflowRecord, msg *Message) (*Outcome, error) {

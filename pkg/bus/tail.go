@@ -57,9 +57,12 @@ type Tail struct {
 	broken      bool
 	checking    bool
 	closed      bool
-	gone        chan struct{}
-	timer       *time.Timer
-	checks      sync.WaitGroup
+	// confirmed: the present consumer was seen to exist after its first request was sent. A
+	// request that meets the deletion of its stream is answered by nobody.
+	confirmed bool
+	gone      chan struct{}
+	timer     *time.Timer
+	checks    sync.WaitGroup
 }
 
 // pullRequest is a request for messages that the server has not fulfilled yet.
@@ -138,7 +141,7 @@ func (t *Tail) deleteConsumer(name string) {
 func (t *Tail) create(ctx context.Context) error {
 	t.mu.Lock()
 	t.generation++
-	t.requests, t.delivered, t.returned, t.broken = nil, 0, 0, false
+	t.requests, t.delivered, t.returned, t.broken, t.confirmed = nil, 0, 0, false, false
 	old := t.consumer
 	t.consumer = ""
 	from := t.last + 1
@@ -291,6 +294,20 @@ func (t *Tail) drop(request int) {
 	}
 }
 
+// vanished asks the server whether a consumer is gone, and remembers when it is not.
+func (t *Tail) vanished(consumer string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), tailCreate)
+	defer cancel()
+	_, err := t.bus.JS.Consumer(ctx, t.cfg.Stream, consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.confirmed = t.confirmed || err == nil && t.consumer == consumer
+	return false
+}
+
 // check runs every tailCheck, and at once when in doubt.
 func (t *Tail) check() {
 	t.mu.Lock()
@@ -302,7 +319,11 @@ func (t *Tail) check() {
 	t.checks.Add(1)
 	defer t.checks.Done()
 	stale := t.broken || time.Since(t.heard) > tailSilence || t.bus.NC.Stats().Reconnects != t.reconnects
+	ask, consumer := !t.confirmed && t.delivered == 0, t.consumer
 	t.mu.Unlock()
+	if !stale && ask {
+		stale = t.vanished(consumer)
+	}
 	var err error
 	if stale && t.bus.NC.IsConnected() {
 		err = t.create(context.Background())

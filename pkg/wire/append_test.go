@@ -108,3 +108,29 @@ func TestAppendedReplyIsWhatTheLibraryWrites(t *testing.T) {
 		}
 	})
 }
+
+func TestReadStateIsWhatTheLibraryReads(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		ev := events(t)
+		if ev.Instance == nil {
+			ev.Instance = &wire.State{}
+		}
+		for i := range ev.Instance.Tokens {
+			ev.Instance.Tokens[i].TransitionHistory = nil // never in a snapshot
+		}
+		text := ev.AppendJSON(nil)
+		var want wire.Event
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		want.Instance.Fill(77)
+		got, err := wire.ReadState(text, 77)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Instance, got); diff != "" {
+			t.Fatalf("the two differ:\n%s", diff)
+		}
+	})
+}

@@ -1,12 +1,14 @@
 package projector
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/jsonscan"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -41,11 +43,11 @@ type token struct {
 // is not ours.
 func decode(workflowID string, subject wire.EventSubject, data []byte) (*event, error) {
 	var e event
-	s := scanner{text: data}
-	if err := e.scan(&s); err != nil {
+	s := jsonscan.New(data)
+	if err := e.scan(s); err != nil {
 		return nil, err
 	}
-	if err := s.end(); err != nil {
+	if err := s.End(); err != nil {
 		return nil, err
 	}
 	i := &e.instance
@@ -83,105 +85,107 @@ func decode(workflowID string, subject wire.EventSubject, data []byte) (*event, 
 	return &e, nil
 }
 
-func (e *event) scan(s *scanner) error {
-	return s.object(func(key []byte) error {
+func (e *event) scan(s *jsonscan.Scanner) error {
+	return s.Object(func(key []byte) error {
 		switch string(key) {
 		case "workflow_version":
-			return s.natural(&e.version)
+			return s.Natural(&e.version)
 		case "consumed":
-			return s.array(func() error {
+			return s.Array(func() error {
 				var c wire.Consumed
-				err := s.object(func(key []byte) error {
+				err := s.Object(func(key []byte) error {
 					switch string(key) {
 					case "token_id":
-						return s.string(&c.TokenID)
+						return s.String(&c.TokenID)
 					case "place":
-						return s.string(&c.Place)
+						return s.String(&c.Place)
 					}
-					_, err := s.value()
+					_, err := s.Value()
 					return err
 				})
 				e.consumed = append(e.consumed, c)
 				return err
 			})
 		case "produced":
-			return s.array(func() error {
-				return s.object(func(key []byte) error {
+			return s.Array(func() error {
+				return s.Object(func(key []byte) error {
 					if string(key) == "token_id" {
 						e.produced = append(e.produced, "")
-						return s.string(&e.produced[len(e.produced)-1])
+						return s.String(&e.produced[len(e.produced)-1])
 					}
-					_, err := s.value()
+					_, err := s.Value()
 					return err
 				})
 			})
 		case "patches":
-			return s.object(func(key []byte) error {
+			return s.Object(func(key []byte) error {
 				e.patched = append(e.patched, string(key))
-				_, err := s.value()
+				_, err := s.Value()
 				return err
 			})
 		case "instance":
 			return e.instance.scan(s)
 		}
-		_, err := s.value()
+		_, err := s.Value()
 		return err
 	})
 }
 
-func (i *instance) scan(s *scanner) error {
-	i.present = s.next() == '{'
-	return s.object(func(key []byte) (err error) {
+var errNoToken = errors.New("the snapshot has a token that is no object")
+
+func (i *instance) scan(s *jsonscan.Scanner) error {
+	i.present = s.Next() == '{'
+	return s.Object(func(key []byte) (err error) {
 		switch string(key) {
 		case "id":
-			return s.string(&i.id)
+			return s.String(&i.id)
 		case "workflow_id":
-			return s.string(&i.workflow)
+			return s.String(&i.workflow)
 		case "workflow_version":
-			return s.natural(&i.version)
+			return s.Natural(&i.version)
 		case "status":
-			return s.string((*string)(&i.status))
+			return s.String((*string)(&i.status))
 		case "created_at":
-			i.createdAt, err = s.value()
+			i.createdAt, err = s.Value()
 			return err
 		case "updated_at":
-			i.updatedAt, err = s.value()
+			i.updatedAt, err = s.Value()
 			return err
 		case "tokens":
-			return s.array(func() error {
+			return s.Array(func() error {
 				var t token
-				if s.next() != '{' {
-					return errSyntax
+				if s.Next() != '{' {
+					return errNoToken
 				}
-				begin := s.at
+				begin := s.Mark()
 				err := t.scan(s)
-				t.text = s.text[begin:s.at]
+				t.text = s.Since(begin)
 				i.tokens = append(i.tokens, t)
 				return err
 			})
 		}
-		_, err = s.value()
+		_, err = s.Value()
 		return err
 	})
 }
 
-func (t *token) scan(s *scanner) error {
-	return s.object(func(key []byte) error {
+func (t *token) scan(s *jsonscan.Scanner) error {
+	return s.Object(func(key []byte) error {
 		switch string(key) {
 		case "id":
-			return s.string(&t.id)
+			return s.String(&t.id)
 		case "workflow_id":
-			return s.string(&t.workflow)
+			return s.String(&t.workflow)
 		case "instance_id":
-			return s.string(&t.instance)
+			return s.String(&t.instance)
 		case "place":
-			return s.string(&t.place)
+			return s.String(&t.place)
 		case "arrived_at":
-			return s.string(&t.arrivedAt)
+			return s.String(&t.arrivedAt)
 		case "arrival_sequence":
-			return s.natural(&t.arrival)
+			return s.Natural(&t.arrival)
 		}
-		_, err := s.value()
+		_, err := s.Value()
 		return err
 	})
 }
