@@ -72,7 +72,7 @@ var (
 const (
 	maxActive = 1024
 	maxEvents = 4096
-	maxKnown  = 64 << 10
+	maxKnown  = 128 << 10
 )
 
 func newProjection(owner *Projector, workflow wire.WorkflowRecord, suspects map[key]birth) *projection {

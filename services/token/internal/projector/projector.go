@@ -45,7 +45,7 @@ type Config struct {
 	// MaxAge is how long a finished instance is kept where its definition does not say; 0
 	// is for good.
 	MaxAge time.Duration
-	// Remember is how many items' positions each workflow keeps in memory; 0 is 65,536.
+	// Remember is how many items' positions each workflow keeps in memory; 0 is 131,072.
 	Remember int
 	// Recheck is how often a projection looks whether its checkpoint is still its own; 0 is
 	// 30 seconds.
