@@ -26,6 +26,7 @@ type cached struct {
 const (
 	cachedStateOverhead = 700
 	cachedTokenOverhead = 500
+	cachedVisitOverhead = 100
 )
 
 func newStateCache(maxBytes int64) *stateCache {
@@ -74,7 +75,10 @@ func (c *stateCache) drop(instanceID string) {
 }
 
 func weigh(state *wire.State) int64 {
-	n := cachedStateOverhead
+	n := cachedStateOverhead + cachedVisitOverhead*len(state.Visits) + len(state.Reason)
+	for i := range state.Requests {
+		n += cachedVisitOverhead + len(state.Requests[i].ID) + len(state.Requests[i].Digest)
+	}
 	for i := range state.Tokens {
 		n += cachedTokenOverhead + len(state.Tokens[i].Data) + len(state.Tokens[i].Metadata)
 	}

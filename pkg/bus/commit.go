@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -163,7 +164,24 @@ func loaded(record *wire.WorkflowRecord, msg *Message) (*Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event %d of %s: %w", msg.Sequence, record.Stream, err)
 	}
+	release(state, len(msg.Data))
 	return &Outcome{Record: record, State: state, Sequence: msg.Sequence, Time: msg.Time}, nil
+}
+
+// release copies a state's documents out of the message that they were read from, when they
+// are a small part of it: a state may be kept for long, and would keep all of the message.
+func release(state *wire.State, size int) {
+	documents := 0
+	for i := range state.Tokens {
+		documents += len(state.Tokens[i].Data) + len(state.Tokens[i].Metadata)
+	}
+	if size <= 2*documents+cachedStateOverhead {
+		return
+	}
+	for i := range state.Tokens {
+		state.Tokens[i].Data = bytes.Clone(state.Tokens[i].Data)
+		state.Tokens[i].Metadata = bytes.Clone(state.Tokens[i].Metadata)
+	}
 }
 
 func decode(record *wire.WorkflowRecord, msg *Message) (*Outcome, error) {
@@ -222,10 +240,11 @@ func (c *Committer) Commit(ctx context.Context, change Change) (*Outcome, error)
 			}
 		}
 		c.cache.drop(change.InstanceID)
-		if current, err = c.bus.LoadInstance(ctx, c.registry, change.Field, change.InstanceID, current.Record.ID, true); err != nil {
+		fresh, err := c.bus.LoadInstance(ctx, c.registry, change.Field, change.InstanceID, current.Record.ID, true)
+		if err != nil {
 			return nil, err
 		}
-		fromCache = false
+		current, fromCache = fresh, false
 	}
 }
 
@@ -254,7 +273,10 @@ func refusal(err error, record *wire.WorkflowRecord) error {
 
 func exhausted(err error) error {
 	switch {
-	case errors.Is(err, ErrWrongSequence), errors.Is(err, ErrBusy):
+	case errors.Is(err, ErrBusy):
+		// The same command is being stored for somebody, and may be yet.
+		return unknown(err)
+	case errors.Is(err, ErrWrongSequence):
 		return fault.New(fault.Conflict, "others kept changing the instance at the same time; try again").Because(err)
 	case errors.Is(err, ErrNotSent):
 		return fault.New(fault.Unavailable, "the event store is out of reach at the moment; nothing was done, try again").Because(err)
@@ -406,13 +428,13 @@ func (c *Committer) publish(ctx context.Context, record *wire.WorkflowRecord, ev
 		if errors.Is(err, ErrAmbiguous) {
 			unanswered = true
 		}
-		if !unanswered || !errors.Is(err, ErrAmbiguous) && !errors.Is(err, ErrWrongSequence) && !errors.Is(err, ErrNotSent) {
+		if !unanswered {
 			return nil, err
 		}
-		// An earlier publish of this message may be stored: look, and never guess. Whatever
-		// follows the revision decides, because only one event can.
+		// An earlier publish of this message may be stored, or may be yet, whatever this one
+		// was answered: look, and never guess. Only what follows the revision decides.
 		c.counts.lookups.Add(ctx, 1)
-		next, err := c.bus.after(ctx, record.Stream, subjects, revision)
+		next, err := c.bus.after(ctx, record.Stream, ev, subjects, revision)
 		switch {
 		case err == nil && next.Header.Get(wire.HeaderCommit) == commit:
 			return c.stored(ctx, record, ev, next.Sequence, len(body)), nil
@@ -433,13 +455,13 @@ func unknown(err error) error {
 	return fault.New(fault.Timeout, "it could not be learned in time whether the command took effect; repeat it with the same request_id, or look").Because(err)
 }
 
-// after reads the event that follows a revision of an instance. For a new instance any
-// event will do: it can only have one.
-func (b *Bus) after(ctx context.Context, stream, subjects string, revision uint64) (*Message, error) {
+// after reads the event that follows a revision of an instance. A new instance may have
+// gone on already, so there it is the created event, of which there is only one.
+func (b *Bus) after(ctx context.Context, stream string, ev *wire.Event, subjects string, revision uint64) (*Message, error) {
 	attempt, cancel := context.WithTimeout(ctx, b.cfg.AckTimeout)
 	defer cancel()
 	if revision == 0 {
-		return b.Last(attempt, stream, subjects, true)
+		return b.Last(attempt, stream, petri.Subject(ev), true)
 	}
 	return b.Next(attempt, stream, subjects, revision+1)
 }

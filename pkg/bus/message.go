@@ -105,17 +105,38 @@ func (b *Bus) read(ctx context.Context, stream string, req getRequest, consisten
 	}
 	for attempt := 1; ; attempt++ {
 		msg, err := b.readOnce(ctx, get, stream, req)
-		gap := errors.Is(err, ErrNoStream) || errors.Is(err, ErrNotSent) || errors.Is(err, fault.Unavailable) || errors.Is(err, context.DeadlineExceeded)
-		if !gap || attempt >= maxReadAttempts {
-			return msg, err
+		most := 0
+		switch {
+		case errors.Is(err, ErrNoStream):
+			most = maxReadAttempts
+		case errors.Is(err, ErrNotSent), errors.Is(err, fault.Unavailable), errors.Is(err, context.DeadlineExceeded):
+			most = maxGapAttempts
+		}
+		if attempt >= most {
+			return msg, gap(err)
 		}
 		if pause(ctx, attempt+1) != nil {
-			return nil, err
+			return nil, gap(err)
 		}
 	}
 }
 
-const maxReadAttempts = 6
+const (
+	// maxReadAttempts is for a stream that nobody answers for: it was deleted, or a server is
+	// just starting.
+	maxReadAttempts = 6
+	// maxGapAttempts is for one that exists and has no leader: some three seconds, the time of
+	// an election.
+	maxGapAttempts = 20
+)
+
+// gap is what a reader is told of a store that is out of reach.
+func gap(err error) error {
+	if errors.Is(err, ErrNotSent) {
+		return unavailable(err)
+	}
+	return err
+}
 
 func (b *Bus) readOnce(ctx context.Context, get func(context.Context, string, getRequest) (*Message, error), stream string, req getRequest) (*Message, error) {
 	attempt, cancel := context.WithTimeout(ctx, b.cfg.AckTimeout)

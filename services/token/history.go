@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strconv"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
@@ -19,21 +18,20 @@ const (
 	stepMigrate = "migrate"
 )
 
-// step is one event in a token's past, in both forms that the contract knows.
+// step is one event in a token's past: the token that it put somewhere, and how.
 type step struct {
+	token  string
 	record wire.TransitionRecord
-	event  wire.HistoryEvent
 }
 
 const stepOverhead = 700
 
-func (s step) size() int { return stepOverhead + len(s.record.Metadata) + len(s.event.Data) }
+func (s step) size() int { return stepOverhead + len(s.record.Metadata) }
 
 // ancestry collects the steps of a token and of the tokens that it came from: read forward,
 // an event is kept for every token it produced; the family is known only at the end.
 type ancestry struct {
 	steps   []step
-	tokens  []string
 	parents map[string][]string
 }
 
@@ -80,17 +78,12 @@ func (a *ancestry) add(ev *wire.Event, sequence uint64) {
 			origin = from[p.Parents[0]]
 		}
 		a.parents[p.TokenID] = append(a.parents[p.TokenID], p.Parents...)
-		a.tokens = append(a.tokens, p.TokenID)
-		var data json.RawMessage
-		if token := ev.Instance.Token(p.TokenID); token != nil {
-			data = token.Data
-		}
 		a.steps = append(a.steps, step{
+			token: p.TokenID,
 			record: wire.TransitionRecord{
 				FromPlace: origin, ToPlace: p.Place, TransitionID: kind, Timestamp: ev.Timestamp,
 				TriggeredBy: ev.TriggeredBy, NatsSequence: sequence, Metadata: recordMetadata(ev),
 			},
-			event: wire.HistoryEvent{Timestamp: ev.Timestamp, Transition: kind, From: origin, To: p.Place, Data: data},
 		})
 	}
 }
@@ -117,12 +110,31 @@ func (a *ancestry) of(tokenID string) []step {
 		}
 	}
 	var own []step
-	for i, id := range a.tokens {
-		if family[id] {
-			own = append(own, a.steps[i])
+	for _, step := range a.steps {
+		if family[step.token] {
+			own = append(own, step)
 		}
 	}
 	return own
+}
+
+// dated is a step with the data that the token had after it, read from its event: only
+// those that are shown are read a second time.
+func (s *Service) dated(ctx context.Context, record *wire.WorkflowRecord, step step) (wire.HistoryEvent, error) {
+	r := step.record
+	shown := wire.HistoryEvent{Timestamp: r.Timestamp, Transition: r.TransitionID, From: r.FromPlace, To: r.ToPlace}
+	msg, err := s.bus.At(ctx, record.Stream, r.NatsSequence)
+	if err != nil {
+		return shown, err
+	}
+	state, err := wire.ReadState(msg.Data, msg.Sequence)
+	if err != nil {
+		return shown, err
+	}
+	if token := state.Token(step.token); token != nil {
+		shown.Data = token.Data
+	}
+	return shown, nil
 }
 
 func (s *Service) history(ctx context.Context, req wire.TokenHistoryRequest) (wire.TokenHistoryReply, error) {
@@ -151,8 +163,7 @@ func (s *Service) history(ctx context.Context, req wire.TokenHistoryRequest) (wi
 	}
 	// History only grows at its end, so a count of records is a stable cursor.
 	size := 0
-	for _, step := range slices.Clone(steps)[min(skip, len(steps)):] {
-		step.event.Data = nil
+	for _, step := range steps[min(skip, len(steps)):] {
 		size += step.size()
 		if len(reply.Records) == limit || size > wire.MaxPageBytes && len(reply.Records) > 0 {
 			reply.NextCursor = strconv.Itoa(skip + len(reply.Records))

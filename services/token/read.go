@@ -38,10 +38,17 @@ func (s *Service) get(ctx context.Context, req wire.TokenGetRequest) (wire.Token
 	// The newest that fit beside the token into one reply.
 	room := int(s.bus.NC.MaxPayload()) - bus.ReplySizeOf(out.State, &token)
 	for _, step := range slices.Backward(steps) {
-		if room -= step.size(); room < 0 || len(token.History) == wire.MaxPage {
+		if len(token.History) == wire.MaxPage {
 			break
 		}
-		token.History = append(token.History, step.event)
+		event, err := s.dated(ctx, out.Record, step)
+		if err != nil {
+			return wire.Token{}, err
+		}
+		if room -= step.size() + len(event.Data); room < 0 {
+			break
+		}
+		token.History = append(token.History, event)
 		token.TransitionHistory = append(token.TransitionHistory, step.record)
 	}
 	slices.Reverse(token.History)
