@@ -31,8 +31,11 @@ type Registry struct {
 	bus *Bus
 	kv  jetstream.KeyValue
 
-	mu       sync.RWMutex
-	records  map[string]wire.WorkflowRecord
+	mu      sync.RWMutex
+	records map[string]wire.WorkflowRecord
+	// revisions are those of the bucket at which each record, or its removal, was learned:
+	// the only order that does not hang on anybody's clock.
+	revisions map[string]uint64
 	names    map[string]string
 	prefixes map[string][]string
 	versions map[string]map[int]*Version
@@ -45,12 +48,13 @@ type Registry struct {
 // NewRegistry makes a registry; Start begins to follow the bucket.
 func NewRegistry(b *Bus) *Registry {
 	return &Registry{
-		bus:      b,
-		records:  map[string]wire.WorkflowRecord{},
-		names:    map[string]string{},
-		prefixes: map[string][]string{},
-		versions: map[string]map[int]*Version{},
-		changed:  make(chan struct{}),
+		bus:       b,
+		records:   map[string]wire.WorkflowRecord{},
+		revisions: map[string]uint64{},
+		names:     map[string]string{},
+		prefixes:  map[string][]string{},
+		versions:  map[string]map[int]*Version{},
+		changed:   make(chan struct{}),
 	}
 }
 
@@ -115,7 +119,7 @@ func (r *Registry) learn(entry jetstream.KeyValueEntry) {
 		return
 	}
 	if entry.Operation() != jetstream.KeyValuePut {
-		r.forget(key)
+		r.forget(key, entry.Revision())
 		return
 	}
 	var record wire.WorkflowRecord
@@ -123,17 +127,19 @@ func (r *Registry) learn(entry jetstream.KeyValueEntry) {
 		r.bus.tel.Log.Error().Err(err).Str("key", key).Msg("registry record was not understood")
 		return
 	}
-	r.remember(record)
+	r.remember(record, entry.Revision())
 }
 
-func (r *Registry) remember(record wire.WorkflowRecord) {
+// remember takes in a record as the bucket had it at a revision, unless something newer is
+// known.
+func (r *Registry) remember(record wire.WorkflowRecord, revision uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, known := r.records[record.ID]
-	if known && before.UpdatedAt.After(record.UpdatedAt) {
+	if revision <= r.revisions[record.ID] {
 		return
 	}
-	r.records[record.ID] = record
+	_, known := r.records[record.ID]
+	r.records[record.ID], r.revisions[record.ID] = record, revision
 	if !known {
 		prefix := record.ID[:8]
 		r.prefixes[prefix] = append(r.prefixes[prefix], record.ID)
@@ -147,9 +153,17 @@ func (r *Registry) remember(record wire.WorkflowRecord) {
 	r.announce()
 }
 
-func (r *Registry) forget(id string) {
+// forget drops a workflow that was removed at a revision (0: after all that is known of it).
+// The revision stays, so that an older word of the workflow does not bring it back.
+func (r *Registry) forget(id string, revision uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if revision != 0 {
+		if revision <= r.revisions[id] {
+			return
+		}
+		r.revisions[id] = revision
+	}
 	record, known := r.records[id]
 	if !known {
 		return
@@ -243,14 +257,14 @@ func (r *Registry) byID(ctx context.Context, id string) (*wire.WorkflowRecord, e
 	if known {
 		return &record, nil
 	}
-	fresh, _, err := r.Read(ctx, id)
+	fresh, revision, err := r.Read(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if fresh == nil {
 		return nil, notFound(id)
 	}
-	r.remember(*fresh)
+	r.remember(*fresh, revision)
 	return fresh, nil
 }
 
@@ -278,15 +292,16 @@ func (r *Registry) Write(ctx context.Context, record wire.WorkflowRecord, revisi
 	if err != nil {
 		return err
 	}
+	var stored uint64
 	if revision == 0 {
-		_, err = r.kv.Create(ctx, record.ID, body)
+		stored, err = r.kv.Create(ctx, record.ID, body)
 	} else {
-		_, err = r.kv.Update(ctx, record.ID, body, revision)
+		stored, err = r.kv.Update(ctx, record.ID, body, revision)
 	}
 	if err := keyError(err); err != nil {
 		return err
 	}
-	r.remember(record)
+	r.remember(record, stored)
 	return nil
 }
 
@@ -295,7 +310,7 @@ func (r *Registry) Remove(ctx context.Context, id string) error {
 	if err := r.kv.Delete(ctx, id); err != nil {
 		return unavailable(err)
 	}
-	r.forget(id)
+	r.forget(id, 0)
 	return nil
 }
 
