@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -36,13 +37,15 @@ type Registry struct {
 	// revisions are those of the bucket at which each record, or its removal, was learned:
 	// the only order that does not hang on anybody's clock.
 	revisions map[string]uint64
-	names    map[string]string
-	prefixes map[string][]string
-	versions map[string]map[int]*Version
-	changed  chan struct{}
+	names     map[string]string
+	prefixes  map[string][]string
+	versions  map[string]map[int]*Version
+	changed   chan struct{}
 
-	cancel context.CancelFunc
-	done   chan struct{}
+	// created is when the bucket that we follow was made.
+	created time.Time
+	cancel  context.CancelFunc
+	done    chan struct{}
 }
 
 // NewRegistry makes a registry; Start begins to follow the bucket.
@@ -56,78 +59,6 @@ func NewRegistry(b *Bus) *Registry {
 		versions:  map[string]map[int]*Version{},
 		changed:   make(chan struct{}),
 	}
-}
-
-// Start follows the bucket and returns when everything in it has been read once. The
-// bucket must exist (EnsureShared).
-func (r *Registry) Start(ctx context.Context) error {
-	kv, err := r.bus.JS.KeyValue(ctx, wire.BucketWorkflows)
-	if err != nil {
-		return fmt.Errorf("opening the registry of workflows: %w", err)
-	}
-	r.kv = kv
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	watcher, err := kv.WatchAll(running)
-	if err != nil {
-		cancel()
-		return fmt.Errorf("following the registry of workflows: %w", err)
-	}
-	r.cancel, r.done = cancel, make(chan struct{})
-	ready := make(chan struct{})
-	go r.follow(running, watcher, ready)
-	select {
-	case <-ready:
-		return nil
-	case <-ctx.Done():
-		r.Stop()
-		return fmt.Errorf("reading the registry of workflows: %w", ctx.Err())
-	}
-}
-
-// Stop ends following and waits; it repeats safely and works without Start.
-func (r *Registry) Stop() {
-	if r.cancel == nil {
-		return
-	}
-	r.cancel()
-	<-r.done
-}
-
-func (r *Registry) follow(ctx context.Context, watcher jetstream.KeyWatcher, ready chan struct{}) {
-	defer close(r.done)
-	defer watcher.Stop() //nolint:errcheck // the subscription ends with the connection at the latest
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case entry, open := <-watcher.Updates():
-			if !open {
-				return
-			}
-			if entry == nil {
-				close(ready)
-				continue
-			}
-			r.learn(entry)
-		}
-	}
-}
-
-func (r *Registry) learn(entry jetstream.KeyValueEntry) {
-	key := entry.Key()
-	if strings.HasPrefix(key, wire.RegistryNameKey("")) {
-		return
-	}
-	if entry.Operation() != jetstream.KeyValuePut {
-		r.forget(key, entry.Revision())
-		return
-	}
-	var record wire.WorkflowRecord
-	if err := json.Unmarshal(entry.Value(), &record); err != nil || record.ID != key {
-		r.bus.tel.Log.Error().Err(err).Str("key", key).Msg("registry record was not understood")
-		return
-	}
-	r.remember(record, entry.Revision())
 }
 
 // remember takes in a record as the bucket had it at a revision, unless something newer is
@@ -164,6 +95,11 @@ func (r *Registry) forget(id string, revision uint64) {
 		}
 		r.revisions[id] = revision
 	}
+	r.drop(id)
+}
+
+// drop takes a workflow out of everything but the revisions. Call it with the lock held.
+func (r *Registry) drop(id string) {
 	record, known := r.records[id]
 	if !known {
 		return

@@ -66,3 +66,41 @@ func TestARemovedWorkflowIsForgottenEverywhere(t *testing.T) {
 		t.Error("a later copy knew a removed workflow")
 	}
 }
+
+func TestTheRegistrySurvivesTheLossOfItsBucket(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	watching, writing := newFleet(t, server.URL()), newFleet(t, server.URL())
+	lost := writing.deploy(loop)
+	eventually(t, "the workflow is known", func() bool { return watching.status(lost.ID) != "" })
+	changed := watching.registry.Changed()
+	if err := writing.bus.JS.DeleteKeyValue(t.Context(), wire.BucketWorkflows); err != nil {
+		t.Fatal(err)
+	}
+	// A fleet in memory loses it with its server; whoever starts next makes a new one.
+	eventually(t, "the bucket is there again", func() bool { return writing.bus.EnsureShared(t.Context()) == nil })
+	found := writing.deploy(`{"name":"another","initial_place":"a","places":[{"id":"a"},{"id":"b"}],"transitions":[{"id":"go","from":"a","to":"b"}]}`)
+	eventually(t, "a workflow of the new bucket is known", func() bool { return watching.status(found.ID) == wire.WorkflowActive })
+	eventually(t, "one that it does not hold is forgotten", func() bool { return watching.status(lost.ID) == "" })
+	select {
+	case <-changed:
+	default:
+		t.Error("the change was not announced")
+	}
+	writing.rewrite(found.ID, func(r *wire.WorkflowRecord) { r.Status = wire.WorkflowArchived })
+	eventually(t, "what happens later is known too", func() bool { return watching.status(found.ID) == wire.WorkflowArchived })
+}
+
+func TestTheRegistryFollowsThroughARestart(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	watching, writing := newFleet(t, server.URL()), newFleet(t, server.URL())
+	w := writing.deploy(loop)
+	server.Restart()
+	eventually(t, "the writer is back", func() bool {
+		_, _, err := writing.registry.Read(t.Context(), w.ID)
+		return err == nil
+	})
+	writing.rewrite(w.ID, func(r *wire.WorkflowRecord) { r.Status = wire.WorkflowArchived })
+	eventually(t, "the change after the restart is known", func() bool { return watching.status(w.ID) == wire.WorkflowArchived })
+}
