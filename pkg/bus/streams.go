@@ -21,6 +21,13 @@ const (
 	leaseMarkerTTL = time.Minute
 )
 
+// What else the server says to the making of a stream (server/errors.json).
+const (
+	codeAccountExceeded = 10002
+	codeNoPeers         = 10005
+	codeTooManyStreams  = 10027
+)
+
 // EnsureShared creates what all workflows share: PLACES, TIMERS and the buckets. It is
 // idempotent and safe when several services race.
 func (b *Bus) EnsureShared(ctx context.Context) error {
@@ -61,7 +68,8 @@ func (b *Bus) EnsureShared(ctx context.Context) error {
 
 // EnsureWorkflowStream creates the stream of a workflow, or brings an existing one to the
 // configured settings, never at the price of a message. It reports whether it created it,
-// and fails with fault.StreamMismatch when an existing stream cannot be brought there.
+// and fails with fault.StreamMismatch when an existing stream cannot be brought there, with
+// fault.WorkflowFull when the server has no room for one more, and with fault.Unavailable.
 func (b *Bus) EnsureWorkflowStream(ctx context.Context, workflowID string) (created bool, err error) {
 	unlimited := func(n int64) int64 {
 		if n == 0 {
@@ -88,12 +96,12 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (cr
 			return true, nil
 		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return false, fmt.Errorf("creating stream %s: %w", want.Name, err)
+			return false, streamError(fmt.Errorf("creating stream %s: %w", want.Name, err))
 		}
 		existing, err = b.JS.Stream(ctx, want.Name)
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking up stream %s: %w", want.Name, err)
+		return false, streamError(fmt.Errorf("looking up stream %s: %w", want.Name, err))
 	}
 	info := existing.CachedInfo()
 	update, changed, err := reconcile(info.Config, want, info.State)
@@ -101,6 +109,11 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (cr
 		return false, err
 	}
 	if _, err := b.JS.UpdateStream(ctx, update); err != nil {
+		err = streamError(fmt.Errorf("updating stream %s: %w", want.Name, err))
+		var coded *fault.Error
+		if errors.As(err, &coded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return false, err
+		}
 		return false, fault.New(fault.StreamMismatch, "stream %s has other settings, and the server refused to change them", want.Name).Because(err)
 	}
 	b.tel.Log.Info().Str("stream", want.Name).Msg("stream settings were updated")
@@ -182,7 +195,24 @@ func (b *Bus) DeleteWorkflowStream(ctx context.Context, stream string) error {
 		return fmt.Errorf("%q is not the stream of a workflow", stream)
 	}
 	if err := b.JS.DeleteStream(ctx, stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("deleting stream %s: %w", stream, err)
+		return streamError(fmt.Errorf("deleting stream %s: %w", stream, err))
 	}
 	return nil
+}
+
+// streamError gives what the server says to the making of a stream a code: no room, or out
+// of reach. Any other refusal stays as it is.
+func streamError(err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return unavailable(err)
+	}
+	switch api.ErrorCode {
+	case codeAccountExceeded, codeInsufficient, codeTooManyStreams, codeMemoryExceeded, codeStorageExceeded:
+		return fault.New(fault.WorkflowFull, "the server has no room for the workflow's stream: free some, or configure smaller limits").Because(err)
+	}
+	if api.Code == 503 || api.ErrorCode == codeNoPeers {
+		return unavailable(err)
+	}
+	return err
 }

@@ -24,6 +24,16 @@ func MaxPayloadBytes(n int32) Option {
 	return func(o *server.Options) { o.MaxPayload = n }
 }
 
+// MaxStoreBytes sets how much disk all streams together may reserve.
+func MaxStoreBytes(n int64) Option {
+	return func(o *server.Options) { o.JetStreamMaxStore = n }
+}
+
+// WithoutJetStream leaves a server that only carries messages.
+func WithoutJetStream() Option {
+	return func(o *server.Options) { o.JetStream = false }
+}
+
 // SyncAlways makes every acknowledged write durable before the acknowledgement.
 func SyncAlways() Option {
 	return func(o *server.Options) { o.SyncAlways = true }
