@@ -213,6 +213,42 @@ func TestLostAcknowledgementIsResolvedByLooking(t *testing.T) {
 	}
 }
 
+func TestLostAcknowledgementOfACreateThatHasGoneOn(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	p := newProxy(t, server.URL())
+	f := newFleet(t, p.url(), func(c *bus.Config) { c.AckTimeout = 300 * time.Millisecond })
+	other := newFleet(t, server.URL())
+	record := f.deploy(loop)
+	subject := wire.LifecycleSubject(record.ID, "*", wire.LifecycleCreated)
+	p.mute.Store(true)
+	done := make(chan string, 1)
+	go func() {
+		// The created event is stored; before its maker learns so, somebody fires on it.
+		var instance string
+		for instance == "" {
+			if msg, err := other.bus.Last(context.Background(), record.Stream, subject, true); err == nil {
+				at, _ := wire.ParseEventSubject(msg.Subject)
+				instance = at.InstanceID
+			}
+		}
+		if _, err := other.fire(context.Background(), instance, "go", "", `{}`); err != nil {
+			t.Errorf("the other's firing: %v", err)
+		}
+		p.mute.Store(false)
+		p.cut()
+		done <- instance
+	}()
+	out, err := f.create(t.Context(), "loop", "", `{}`)
+	instance := <-done
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.State.ID != instance {
+		t.Errorf("one create made two instances, %s and %s", instance, out.State.ID)
+	}
+}
+
 func lastSequence(t *testing.T, f *fleet, record *wire.WorkflowRecord) uint64 {
 	stream, err := f.bus.JS.Stream(context.Background(), record.Stream)
 	if err != nil {
