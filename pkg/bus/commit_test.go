@@ -221,13 +221,14 @@ func TestLostAcknowledgementOfACreateThatHasGoneOn(t *testing.T) {
 	other := newFleet(t, server.URL())
 	record := f.deploy(loop)
 	subject := wire.LifecycleSubject(record.ID, "*", wire.LifecycleCreated)
+	before := f.mustCreate("loop").Sequence
 	p.mute.Store(true)
 	done := make(chan string, 1)
 	go func() {
 		// The created event is stored; before its maker learns so, somebody fires on it.
 		var instance string
-		for instance == "" {
-			if msg, err := other.bus.Last(context.Background(), record.Stream, subject, true); err == nil {
+		for instance == "" && t.Context().Err() == nil {
+			if msg, err := other.bus.Last(t.Context(), record.Stream, subject, true); err == nil && msg.Sequence > before {
 				at, _ := wire.ParseEventSubject(msg.Subject)
 				instance = at.InstanceID
 			}
