@@ -38,6 +38,36 @@ func (s *Service) lastDefinition(ctx context.Context, stream, workflowID string)
 	return &d, nil
 }
 
+// repeated finds the version that a request with this id has made before; nil when there is
+// none. Every version is kept, so no repeat comes too late to be recognised.
+func (s *Service) repeated(ctx context.Context, stream, workflowID, requestID, requestDigest string) (*definition, error) {
+	if requestID == "" {
+		return nil, nil
+	}
+	for from := uint64(1); ; {
+		msg, err := s.bus.Next(ctx, stream, wire.DefinitionSubject(workflowID), from)
+		if errors.Is(err, bus.ErrNoMessage) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, outOfReach(err)
+		}
+		d := definition{sequence: msg.Sequence}
+		if err := json.Unmarshal(msg.Data, &d.Workflow); err != nil {
+			return nil, fmt.Errorf("definition of %s at %d: %w", workflowID, msg.Sequence, err)
+		}
+		switch {
+		case d.RequestID != requestID:
+		case d.RequestDigest != requestDigest:
+			return nil, fault.New(fault.RequestIDReused, "request_id %q was used before for another definition; draw a new one", requestID).
+				With("request_id", requestID)
+		default:
+			return &d, nil
+		}
+		from = msg.Sequence + 1
+	}
+}
+
 func outOfReach(err error) error {
 	if errors.Is(err, bus.ErrNoStream) || errors.Is(err, bus.ErrNotSent) {
 		return fault.New(fault.Unavailable, "the workflow's stream is out of reach at the moment; try again").Because(err)

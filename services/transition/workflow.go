@@ -88,22 +88,14 @@ func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*
 	if stored.Version == 1 && stored.DeployedAt.Equal(now) && stored.Digest == digest {
 		return &stored.Workflow, nil
 	}
-	if repeated, err := repeats(&stored.Workflow, req.RequestID, requestDigest); repeated || err != nil {
-		return &stored.Workflow, err
+	first, err := s.repeated(ctx, stored.Stream, id, req.RequestID, requestDigest)
+	if err != nil {
+		return nil, err
 	}
-	return nil, exists(def.Name, id)
-}
-
-// repeats reports whether a stored version is what this very request made.
-func repeats(w *wire.Workflow, requestID, requestDigest string) (bool, error) {
-	if requestID == "" || w.RequestID != requestID {
-		return false, nil
+	if first == nil {
+		return nil, exists(def.Name, id)
 	}
-	if w.RequestDigest != requestDigest {
-		return false, fault.New(fault.RequestIDReused, "request_id %q was used before for another definition; draw a new one", requestID).
-			With("request_id", requestID)
-	}
-	return true, nil
+	return &first.Workflow, nil
 }
 
 func exists(name, id string) error {
@@ -176,10 +168,12 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 	if last == nil {
 		return nil, fault.New(fault.VersionNotFound, "workflow %q has no stored definition", record.Name)
 	}
-	if repeated, err := repeats(&last.Workflow, req.RequestID, requestDigest); err != nil {
+	first, err := s.repeated(ctx, record.Stream, record.ID, req.RequestID, requestDigest)
+	if err != nil {
 		return nil, err
-	} else if repeated {
-		return &last.Workflow, s.publishVersion(ctx, &last.Workflow, req.TriggeredBy, false)
+	}
+	if first != nil {
+		return &first.Workflow, s.publishVersion(ctx, &last.Workflow, req.TriggeredBy, false)
 	}
 	if record.Status == wire.WorkflowArchived {
 		return nil, fault.New(fault.WorkflowArchived, "workflow %q is archived", record.Name).With("workflow_id", record.ID)
@@ -198,10 +192,17 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 	if err := s.publishVersion(ctx, &stored.Workflow, req.TriggeredBy, false); err != nil {
 		return nil, err
 	}
-	if stored.Version != next.Version || !stored.DeployedAt.Equal(next.DeployedAt) {
+	if stored.Version == next.Version && stored.DeployedAt.Equal(next.DeployedAt) {
+		return &stored.Workflow, nil
+	}
+	// Somebody was faster: perhaps the same request, sent twice.
+	if first, err = s.repeated(ctx, record.Stream, record.ID, req.RequestID, requestDigest); err != nil {
+		return nil, err
+	}
+	if first == nil {
 		return nil, versionMismatch(last.Version, stored.Version)
 	}
-	return &stored.Workflow, nil
+	return &first.Workflow, nil
 }
 
 func versionMismatch(expected, actual int) error {
