@@ -204,21 +204,31 @@ func (r *Registry) byID(ctx context.Context, id string) (*wire.WorkflowRecord, e
 	return fresh, nil
 }
 
-// Read reads a workflow's record from the bucket, with its revision there; nil when there
-// is none.
+// Read reads a workflow's record from the bucket, as it is at this moment, with its
+// revision there; nil when there is none.
 func (r *Registry) Read(ctx context.Context, id string) (*wire.WorkflowRecord, uint64, error) {
-	entry, err := r.kv.Get(ctx, id)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, unavailable(err)
+	entry, err := r.entry(ctx, id)
+	if err != nil || entry == nil {
+		return nil, 0, err
 	}
 	var record wire.WorkflowRecord
-	if err := json.Unmarshal(entry.Value(), &record); err != nil {
+	if err := json.Unmarshal(entry.Data, &record); err != nil {
 		return nil, 0, fmt.Errorf("registry record %s: %w", id, err)
 	}
-	return &record, entry.Revision(), nil
+	return &record, entry.Sequence, nil
+}
+
+// entry reads a key from the bucket's leader, because a replica that lags would have us
+// decide on what is over; nil when the key is not there.
+func (r *Registry) entry(ctx context.Context, key string) (*Message, error) {
+	msg, err := r.bus.Last(ctx, registryStream, registryPrefix+key, true)
+	switch {
+	case errors.Is(err, ErrNoMessage), err == nil && len(msg.Data) == 0:
+		return nil, nil
+	case err != nil:
+		return nil, unavailable(err)
+	}
+	return msg, nil
 }
 
 // Write stores a record that was read at a revision (0: that did not exist). It fails with
@@ -258,15 +268,12 @@ type Claim struct {
 
 // Claim reads who has a name; nil when nobody has.
 func (r *Registry) Claim(ctx context.Context, name string) (*Claim, error) {
-	entry, err := r.kv.Get(ctx, wire.RegistryNameKey(name))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
+	entry, err := r.entry(ctx, wire.RegistryNameKey(name))
+	if err != nil || entry == nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	claim := Claim{Revision: entry.Revision()}
-	if err := json.Unmarshal(entry.Value(), &claim); err != nil || !wire.IsUUID(claim.ID) {
+	claim := Claim{Revision: entry.Sequence}
+	if err := json.Unmarshal(entry.Data, &claim); err != nil || !wire.IsUUID(claim.ID) {
 		return nil, fmt.Errorf("registry name %s: %w", name, err)
 	}
 	return &claim, nil
@@ -289,12 +296,16 @@ func (r *Registry) ClaimName(ctx context.Context, name, id string, before *Claim
 
 // ReleaseName frees a name that belongs to this workflow; somebody else's stays.
 func (r *Registry) ReleaseName(ctx context.Context, name, id string) error {
-	claim, err := r.Claim(ctx, name)
-	if err != nil || claim == nil || claim.ID != id {
-		return err
+	for {
+		claim, err := r.Claim(ctx, name)
+		if err != nil || claim == nil || claim.ID != id {
+			return err
+		}
+		err = keyError(r.kv.Delete(ctx, wire.RegistryNameKey(name), jetstream.LastRevision(claim.Revision)))
+		if !errors.Is(err, fault.Conflict) {
+			return err
+		}
 	}
-	err = r.kv.Delete(ctx, wire.RegistryNameKey(name), jetstream.LastRevision(claim.Revision))
-	return keyError(err)
 }
 
 func keyError(err error) error {

@@ -141,21 +141,34 @@ func (s *Service) note(ctx context.Context, w *wire.Workflow, kind, by string) e
 	return nil
 }
 
-// register brings the registry's record to a version, unless it is already there or ahead.
-func (s *Service) register(ctx context.Context, w *wire.Workflow) error {
+// register brings the registry's record to a version, unless it is already there or ahead,
+// and returns the status that the workflow has: an archived one stays archived. Only the
+// first deployment makes a record; without one the workflow has been deleted.
+func (s *Service) register(ctx context.Context, w *wire.Workflow, first bool) (wire.WorkflowStatus, error) {
 	for {
 		before, revision, err := s.registry.Read(ctx, w.ID)
 		if err != nil {
-			return err
+			return "", err
 		}
-		if before != nil && before.Version >= w.Version {
-			return nil
+		record := recordOf(w, s.now().UTC())
+		switch {
+		case before == nil && !first:
+			return "", noWorkflow(w.ID)
+		case before == nil:
+		case before.Version >= w.Version:
+			return before.Status, nil
+		default:
+			record.Status = before.Status
 		}
-		err = s.registry.Write(ctx, recordOf(w, s.now().UTC()), revision)
+		err = s.registry.Write(ctx, record, revision)
 		if !errors.Is(err, fault.Conflict) {
-			return err
+			return record.Status, err
 		}
 	}
+}
+
+func noWorkflow(id string) error {
+	return fault.New(fault.WorkflowNotFound, "there is no workflow %q", id).With("workflow_id", id)
 }
 
 func recordOf(w *wire.Workflow, now time.Time) wire.WorkflowRecord {

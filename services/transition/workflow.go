@@ -95,6 +95,7 @@ func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*
 	if first == nil {
 		return nil, exists(def.Name, id)
 	}
+	first.Status = stored.Status
 	return &first.Workflow, nil
 }
 
@@ -131,21 +132,24 @@ func (s *Service) claim(ctx context.Context, name string) (string, error) {
 	}
 }
 
-// publishVersion tells everybody about a stored version.
+// publishVersion tells everybody about a stored version, and sets the status that the
+// workflow has by now. The record comes first: by it the version takes effect.
 func (s *Service) publishVersion(ctx context.Context, w *wire.Workflow, by string, first bool) error {
+	status, err := s.register(ctx, w, first)
+	if err != nil {
+		return err
+	}
+	w.Status = status
 	if first {
 		if err := s.note(ctx, w, wire.LifecycleStreamCreated, by); err != nil {
 			return err
 		}
 	}
-	if err := s.note(ctx, w, wire.LifecycleDeployed, by); err != nil {
-		return err
-	}
-	return s.register(ctx, w)
+	return s.note(ctx, w, wire.LifecycleDeployed, by)
 }
 
 func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*wire.Workflow, error) {
-	record, err := s.registry.Resolve(ctx, req.WorkflowID)
+	named, err := s.registry.Resolve(ctx, req.WorkflowID)
 	if err != nil {
 		return nil, err
 	}
@@ -153,30 +157,40 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 	if len(problems) > 0 {
 		return nil, bus.Invalid(problems)
 	}
-	if def.Name != record.Name {
-		return nil, fault.New(fault.InvalidField, "the definition is named %q, and the workflow %q: a workflow keeps its name", def.Name, record.Name).
+	if def.Name != named.Name {
+		return nil, fault.New(fault.InvalidField, "the definition is named %q, and the workflow %q: a workflow keeps its name", def.Name, named.Name).
 			With("field", "definition.name")
 	}
 	requestDigest, err := bus.Digest(wire.SubjectWorkflowUpdate, req.Origin, req)
 	if err != nil {
 		return nil, err
 	}
-	last, err := s.lastDefinition(ctx, record.Stream, record.ID)
+	last, err := s.lastDefinition(ctx, named.Stream, named.ID)
 	if err != nil {
 		return nil, err
 	}
 	if last == nil {
-		return nil, fault.New(fault.VersionNotFound, "workflow %q has no stored definition", record.Name)
+		return nil, fault.New(fault.VersionNotFound, "workflow %q has no stored definition", named.Name)
 	}
-	first, err := s.repeated(ctx, record.Stream, record.ID, req.RequestID, requestDigest)
+	first, err := s.repeated(ctx, named.Stream, named.ID, req.RequestID, requestDigest)
 	if err != nil {
 		return nil, err
 	}
 	if first != nil {
-		return &first.Workflow, s.publishVersion(ctx, &last.Workflow, req.TriggeredBy, false)
+		err := s.publishVersion(ctx, &last.Workflow, req.TriggeredBy, false)
+		first.Status = last.Status
+		return &first.Workflow, err
+	}
+	// What this copy remembers may be behind, and an archived workflow takes no version.
+	record, _, err := s.registry.Read(ctx, named.ID)
+	if err != nil {
+		return nil, err
+	}
+	if record == nil {
+		return nil, noWorkflow(req.WorkflowID)
 	}
 	if record.Status == wire.WorkflowArchived {
-		return nil, fault.New(fault.WorkflowArchived, "workflow %q is archived", record.Name).With("workflow_id", record.ID)
+		return nil, archived(record)
 	}
 	if req.ExpectedVersion != 0 && req.ExpectedVersion != last.Version {
 		return nil, versionMismatch(req.ExpectedVersion, last.Version)
@@ -193,6 +207,9 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 		return nil, err
 	}
 	if stored.Version == next.Version && stored.DeployedAt.Equal(next.DeployedAt) {
+		if stored.Status == wire.WorkflowArchived {
+			return nil, archived(record)
+		}
 		return &stored.Workflow, nil
 	}
 	// Somebody was faster: perhaps the same request, sent twice.
@@ -202,7 +219,12 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 	if first == nil {
 		return nil, versionMismatch(last.Version, stored.Version)
 	}
+	first.Status = stored.Status
 	return &first.Workflow, nil
+}
+
+func archived(record *wire.WorkflowRecord) error {
+	return fault.New(fault.WorkflowArchived, "workflow %q is archived", record.Name).With("workflow_id", record.ID)
 }
 
 func versionMismatch(expected, actual int) error {
@@ -242,7 +264,7 @@ func (s *Service) archive(ctx context.Context, req wire.WorkflowArchiveRequest) 
 			return nil, err
 		}
 		if record == nil {
-			return nil, fault.New(fault.WorkflowNotFound, "there is no workflow %q", req.WorkflowID).With("workflow_id", req.WorkflowID)
+			return nil, noWorkflow(req.WorkflowID)
 		}
 		w, err := s.shown(ctx, record, 0)
 		if err != nil {

@@ -1,0 +1,213 @@
+package transition
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/natstest"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
+
+// deployer is a copy of the service beside others on one server.
+type deployer struct {
+	*Service
+	t *testing.T
+}
+
+func newTestDeployers(t *testing.T, copies int) []*deployer {
+	t.Helper()
+	server := natstest.Start(t)
+	var all []*deployer
+	for range copies {
+		cfg := bus.DefaultConfig()
+		cfg.URLs = []string{server.URL()}
+		b, err := bus.Connect(t.Context(), cfg, telemetry.Discard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		s, err := New(service.Deps{Bus: b, Tel: telemetry.Discard()}, DefaultConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Stop(t.Context()) })
+		all = append(all, &deployer{Service: s, t: t})
+	}
+	return all
+}
+
+// edition is a definition that differs from other editions by its description.
+func edition(n int) json.RawMessage {
+	return fmt.Appendf(nil, `{"name":"paper","description":"edition %d","initial_place":"a","places":[{"id":"a"},{"id":"b"}],
+		"transitions":[{"id":"go","from":"a","to":"b"}]}`, n)
+}
+
+func deployRequest(workflowID, requestID string, n int) wire.WorkflowUpdateRequest {
+	return wire.WorkflowUpdateRequest{WorkflowID: workflowID, Definition: edition(n), Origin: wire.Origin{RequestID: requestID}}
+}
+
+func (d *deployer) mustCreate(requestID string) *wire.Workflow {
+	d.t.Helper()
+	w, err := d.create(d.t.Context(), wire.WorkflowCreateRequest{Definition: edition(1), Origin: wire.Origin{RequestID: requestID}})
+	if err != nil {
+		d.t.Fatalf("create: %v", err)
+	}
+	return w
+}
+
+func (d *deployer) mustUpdate(req wire.WorkflowUpdateRequest) *wire.Workflow {
+	d.t.Helper()
+	w, err := d.update(d.t.Context(), req)
+	if err != nil {
+		d.t.Fatalf("update: %v", err)
+	}
+	return w
+}
+
+func (d *deployer) mustArchive(id string) *wire.Workflow {
+	d.t.Helper()
+	w, err := d.archive(d.t.Context(), wire.WorkflowArchiveRequest{WorkflowID: id})
+	if err != nil {
+		d.t.Fatalf("archive: %v", err)
+	}
+	return w
+}
+
+// halfUpdate stores the version that a request makes, and stops there as a crash would.
+func (d *deployer) halfUpdate(req wire.WorkflowUpdateRequest) {
+	d.t.Helper()
+	def, content, problems := check(req.Definition)
+	if len(problems) > 0 {
+		d.t.Fatal(problems)
+	}
+	digest, err := bus.Digest(wire.SubjectWorkflowUpdate, req.Origin, req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	last := d.last(req.WorkflowID)
+	_, err = d.putDefinition(d.t.Context(), &wire.Workflow{
+		ID: last.ID, Version: last.Version + 1, Status: wire.WorkflowActive, Stream: last.Stream, Definition: *def, Digest: content,
+		CreatedAt: last.CreatedAt, DeployedAt: time.Now().UTC(), RequestID: req.RequestID, RequestDigest: digest,
+	}, last.sequence)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// last is the newest version that is stored.
+func (d *deployer) last(id string) *definition {
+	d.t.Helper()
+	last, err := d.lastDefinition(d.t.Context(), wire.StreamName(id), id)
+	if err != nil || last == nil {
+		d.t.Fatalf("last definition: %v, %v", last, err)
+	}
+	return last
+}
+
+func (d *deployer) record(id string) *wire.WorkflowRecord {
+	d.t.Helper()
+	record, _, err := d.registry.Read(d.t.Context(), id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return record
+}
+
+func mustFailAs(t *testing.T, err error, code fault.Code) {
+	t.Helper()
+	if !errors.Is(err, code) {
+		t.Fatalf("got error %v, want %s", err, code)
+	}
+}
+
+func TestAnUpdateThatFinishesLateLeavesTheWorkflowArchived(t *testing.T) {
+	t.Parallel()
+	d := newTestDeployers(t, 1)[0]
+	old := d.mustCreate("")
+	late := deployRequest(old.ID, "late", 2)
+	d.halfUpdate(late)
+	d.mustArchive(old.ID)
+	successor := d.mustCreate("")
+
+	if w := d.mustUpdate(late); w.Version != 2 || w.Status != wire.WorkflowArchived {
+		t.Errorf("the repeat answered version %d, %s; want 2, archived", w.Version, w.Status)
+	}
+	if r := d.record(old.ID); r.Status != wire.WorkflowArchived || r.Version != 2 {
+		t.Errorf("the record says %s at version %d, want archived at 2", r.Status, r.Version)
+	}
+	if named, err := d.registry.Resolve(t.Context(), "paper"); err != nil || named.ID != successor.ID {
+		t.Errorf("the name leads to %v (%v), want %s", named, err, successor.ID)
+	}
+	_, err := d.update(t.Context(), deployRequest(old.ID, "new", 3))
+	mustFailAs(t, err, fault.WorkflowArchived)
+}
+
+func TestACopyThatIsBehindDoesNotUpdateAnArchivedWorkflow(t *testing.T) {
+	t.Parallel()
+	copies := newTestDeployers(t, 2)
+	ahead, behind := copies[0], copies[1]
+	w := ahead.mustCreate("")
+	if _, err := behind.registry.Resolve(t.Context(), w.ID); err != nil {
+		t.Fatal(err)
+	}
+	behind.registry.Stop()
+	ahead.mustArchive(w.ID)
+	_, err := behind.update(t.Context(), deployRequest(w.ID, "", 2))
+	mustFailAs(t, err, fault.WorkflowArchived)
+	if r := ahead.record(w.ID); r.Status != wire.WorkflowArchived {
+		t.Errorf("the record says %s", r.Status)
+	}
+	if last := ahead.last(w.ID); last.Version != 1 {
+		t.Errorf("version %d was stored", last.Version)
+	}
+}
+
+func TestAnUpdateDoesNotBringBackADeletedWorkflow(t *testing.T) {
+	t.Parallel()
+	d := newTestDeployers(t, 1)[0]
+	w := d.mustCreate("")
+	d.registry.Stop()
+	w.Version = 2
+	if err := d.registry.Remove(t.Context(), w.ID); err != nil {
+		t.Fatal(err)
+	}
+	err := d.publishVersion(t.Context(), w, "", false)
+	mustFailAs(t, err, fault.WorkflowNotFound)
+	if d.record(w.ID) != nil {
+		t.Error("a deleted workflow has a record")
+	}
+}
+
+func TestARepeatedDeploymentAnswersWithItsOwnVersion(t *testing.T) {
+	t.Parallel()
+	copies := newTestDeployers(t, 2)
+	one, two := copies[0], copies[1]
+	created := one.mustCreate("create")
+	first := deployRequest(created.ID, "first", 2)
+	one.mustUpdate(first)
+	two.mustUpdate(deployRequest(created.ID, "second", 3))
+
+	if w := one.mustUpdate(first); w.Version != 2 || w.Description != "edition 2" {
+		t.Errorf("the repeat answered version %d, %q", w.Version, w.Description)
+	}
+	if w := two.mustCreate("create"); w.ID != created.ID || w.Version != 1 {
+		t.Errorf("the repeated create answered %s version %d, want %s version 1", w.ID, w.Version, created.ID)
+	}
+	if last := one.last(created.ID); last.Version != 3 || last.Description != "edition 3" {
+		t.Errorf("the newest version is %d, %q: a repeat took effect", last.Version, last.Description)
+	}
+	_, err := two.update(t.Context(), deployRequest(created.ID, "first", 4))
+	mustFailAs(t, err, fault.RequestIDReused)
+	_, err = two.create(t.Context(), wire.WorkflowCreateRequest{Definition: edition(1)})
+	mustFailAs(t, err, fault.WorkflowExists)
+}
