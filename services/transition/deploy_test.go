@@ -123,6 +123,20 @@ func (d *deployer) record(id string) *wire.WorkflowRecord {
 	return record
 }
 
+// room leaves space for so many more messages in a workflow's stream.
+func (d *deployer) room(w *wire.Workflow, messages int) {
+	d.t.Helper()
+	stream, err := d.bus.JS.Stream(d.t.Context(), w.Stream)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxMsgs = int64(stream.CachedInfo().State.Msgs) + int64(messages)
+	if _, err := d.bus.JS.UpdateStream(d.t.Context(), cfg); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 func mustFailAs(t *testing.T, err error, code fault.Code) {
 	t.Helper()
 	if !errors.Is(err, code) {
@@ -210,4 +224,29 @@ func TestARepeatedDeploymentAnswersWithItsOwnVersion(t *testing.T) {
 	mustFailAs(t, err, fault.RequestIDReused)
 	_, err = two.create(t.Context(), wire.WorkflowCreateRequest{Definition: edition(1)})
 	mustFailAs(t, err, fault.WorkflowExists)
+}
+
+func TestADeploymentIsKnownEvenWhereItsNoteFindsNoRoom(t *testing.T) {
+	t.Parallel()
+	d := newTestDeployers(t, 1)[0]
+	w := d.mustCreate("")
+	d.room(w, 1)
+	if next := d.mustUpdate(deployRequest(w.ID, "", 2)); next.Version != 2 {
+		t.Errorf("deployed version %d", next.Version)
+	}
+	if r := d.record(w.ID); r.Version != 2 {
+		t.Errorf("the record is at version %d", r.Version)
+	}
+	_, err := d.update(t.Context(), deployRequest(w.ID, "", 3))
+	mustFailAs(t, err, fault.WorkflowFull)
+}
+
+func TestEveryFailureOfTheStreamHasACode(t *testing.T) {
+	t.Parallel()
+	for failure, want := range map[error]fault.Code{
+		bus.ErrNoStream: fault.Unavailable, bus.ErrNotSent: fault.Unavailable,
+		bus.ErrAmbiguous: fault.Timeout, bus.ErrStreamFull: fault.WorkflowFull,
+	} {
+		mustFailAs(t, outOfReach(fmt.Errorf("storing: %w", failure)), want)
+	}
 }

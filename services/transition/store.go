@@ -68,9 +68,15 @@ func (s *Service) repeated(ctx context.Context, stream, workflowID, requestID, r
 	}
 }
 
+// outOfReach gives what can befall a stream a code.
 func outOfReach(err error) error {
-	if errors.Is(err, bus.ErrNoStream) || errors.Is(err, bus.ErrNotSent) {
+	switch {
+	case errors.Is(err, bus.ErrNoStream), errors.Is(err, bus.ErrNotSent):
 		return fault.New(fault.Unavailable, "the workflow's stream is out of reach at the moment; try again").Because(err)
+	case errors.Is(err, bus.ErrAmbiguous):
+		return fault.New(fault.Timeout, "it could not be learned in time whether everything was stored; repeat the request with the same request_id").Because(err)
+	case errors.Is(err, bus.ErrStreamFull):
+		return fault.New(fault.WorkflowFull, "the workflow is full: finish or purge instances, or raise its limits").Because(err)
 	}
 	return err
 }
@@ -100,17 +106,16 @@ func (s *Service) putDefinition(ctx context.Context, w *wire.Workflow, after uin
 			return nil, lookErr
 		}
 		if found == nil || found.sequence == after {
-			return nil, fault.New(fault.Timeout, "it could not be learned whether the definition was stored; repeat the request").Because(err)
+			return nil, outOfReach(fmt.Errorf("%w: %w", bus.ErrAmbiguous, err))
 		}
 		return found, nil
-	case errors.Is(err, bus.ErrStreamFull):
-		return nil, fault.New(fault.WorkflowFull, "workflow %q is full: raise its limits before a new version is deployed", w.Name).Because(err)
 	}
 	return nil, outOfReach(err)
 }
 
 // note publishes an event about the workflow itself, unless the last one of its kind says
-// the same already: every step of a deployment can be repeated.
+// the same already: every step of a deployment can be repeated. What it tells has taken
+// effect without it, so a stream that has no room for it is no failure.
 func (s *Service) note(ctx context.Context, w *wire.Workflow, kind, by string) error {
 	subject := wire.WorkflowLifecycleSubject(w.ID, kind)
 	var last uint64
@@ -135,10 +140,15 @@ func (s *Service) note(ctx context.Context, w *wire.Workflow, kind, by string) e
 	out := &nats.Msg{Subject: subject, Data: body, Header: nats.Header{}}
 	telemetry.Inject(ctx, out.Header)
 	bus.Expect(out, subject, last)
-	if _, err := s.bus.Publish(ctx, out); err != nil && !errors.Is(err, bus.ErrWrongSequence) {
-		return outOfReach(err)
+	_, err = s.bus.Publish(ctx, out)
+	switch {
+	case err == nil, errors.Is(err, bus.ErrWrongSequence):
+		return nil
+	case errors.Is(err, bus.ErrStreamFull):
+		s.tel.Log.Warn().Err(err).Str("workflow_id", w.ID).Str("event", kind).Msg("event about a workflow found no room")
+		return nil
 	}
-	return nil
+	return outOfReach(err)
 }
 
 // register brings the registry's record to a version, unless it is already there or ahead,
