@@ -123,6 +123,19 @@ func (d *deployer) record(id string) *wire.WorkflowRecord {
 	return record
 }
 
+// holder is the workflow that has the name; empty when nobody has.
+func (d *deployer) holder() string {
+	d.t.Helper()
+	claim, err := d.registry.Claim(d.t.Context(), "paper")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if claim == nil {
+		return ""
+	}
+	return claim.ID
+}
+
 // room leaves space for so many more messages in a workflow's stream.
 func (d *deployer) room(w *wire.Workflow, messages int) {
 	d.t.Helper()
@@ -224,6 +237,44 @@ func TestARepeatedDeploymentAnswersWithItsOwnVersion(t *testing.T) {
 	mustFailAs(t, err, fault.RequestIDReused)
 	_, err = two.create(t.Context(), wire.WorkflowCreateRequest{Definition: edition(1)})
 	mustFailAs(t, err, fault.WorkflowExists)
+}
+
+func TestAFullWorkflowCanBeArchivedAndItsNameUsedAgain(t *testing.T) {
+	t.Parallel()
+	d := newTestDeployers(t, 1)[0]
+	w := d.mustCreate("")
+	d.room(w, 0)
+	d.mustArchive(w.ID)
+	if holder := d.holder(); holder != "" {
+		t.Errorf("the name is still held by %s", holder)
+	}
+	if successor := d.mustCreate(""); successor.ID == w.ID {
+		t.Error("the id was used again")
+	}
+}
+
+func TestADeletedWorkflowLeavesItsNameFree(t *testing.T) {
+	t.Parallel()
+	d := newTestDeployers(t, 1)[0]
+	w := d.mustCreate("")
+	// Archived half way: the record says so, and the name is not released yet.
+	record, revision, err := d.registry.Read(t.Context(), w.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.Status = wire.WorkflowArchived
+	if err := d.registry.Write(t.Context(), *record, revision); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.remove(t.Context(), wire.WorkflowDeleteRequest{WorkflowID: w.ID, Confirm: "paper"}); err != nil {
+		t.Fatal(err)
+	}
+	if holder := d.holder(); holder != "" {
+		t.Errorf("the name is still held by %s", holder)
+	}
+	if successor := d.mustCreate(""); successor.ID == w.ID {
+		t.Error("the id of a deleted workflow was used again")
+	}
 }
 
 func TestADeploymentIsKnownEvenWhereItsNoteFindsNoRoom(t *testing.T) {

@@ -4,12 +4,12 @@
 //
 // A workflow's life, each arrow a step that can be repeated after a crash:
 //
-//	create ──► claim name ──► stream ──► definition v1 ──► events ──► record ──► active
+//	create ──► claim name ──► stream ──► definition v1 ──► record ──► events ──► active
 //	                                                                              │  ▲
 //	                                              update: definition v(n+1) ──────┘──┘
 //	                                                                              │
 //	                                   archive: name freed, no new instances ─────┤
-//	                                   delete: record, view, timers, stream gone ─┘
+//	                             delete: stream, view, timers, name, record gone ─┘
 //
 // It guarantees that an acknowledged firing is stored and has taken effect exactly once.
 // It does not guarantee that a time-out fires at its very instant: it fires when it is due

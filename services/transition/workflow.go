@@ -279,10 +279,10 @@ func (s *Service) archive(ctx context.Context, req wire.WorkflowArchiveRequest) 
 			}
 		}
 		w.Status = wire.WorkflowArchived
-		if err := s.note(ctx, w, wire.LifecycleArchived, req.TriggeredBy); err != nil {
+		if err := s.registry.ReleaseName(ctx, record.Name, record.ID); err != nil {
 			return nil, err
 		}
-		return w, s.registry.ReleaseName(ctx, record.Name, record.ID)
+		return w, s.note(ctx, w, wire.LifecycleArchived, req.TriggeredBy)
 	}
 }
 
@@ -312,6 +312,11 @@ func (s *Service) remove(ctx context.Context, req wire.WorkflowDeleteRequest) (*
 		return nil, err
 	}
 	if err := s.drop(ctx, record.ID); err != nil {
+		return nil, err
+	}
+	// The archiving may have stopped before it; a name that leads to nothing would be taken
+	// for a deployment that stopped half way, and its id used again.
+	if err := s.registry.ReleaseName(ctx, record.Name, record.ID); err != nil {
 		return nil, err
 	}
 	if err := s.registry.Remove(ctx, record.ID); err != nil {
