@@ -3,8 +3,6 @@ package bus
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +28,7 @@ type Committer struct {
 	cache    *stateCache
 	queues   *queues
 	headroom *headroom
+	recent   *recentRequests
 	now      func() time.Time
 	counts   commitCounts
 }
@@ -51,6 +50,7 @@ func NewCommitter(b *Bus, r *Registry) (*Committer, error) {
 		bus: b, registry: r, cache: newStateCache(b.cfg.CacheBytes), queues: newQueues(), headroom: newHeadroom(b),
 		now: time.Now,
 	}
+	c.recent = newRecentRequests(b, c.now)
 	var err1, err2, err3 error
 	c.counts.commits, err1 = b.tel.Meter.Int64Counter("breaker.commits", metric.WithDescription("events committed"))
 	c.counts.conflicts, err2 = b.tel.Meter.Int64Counter("breaker.commit.conflicts", metric.WithDescription("optimistic publishes that lost"))
@@ -193,7 +193,8 @@ func decode(record *wire.WorkflowRecord, msg *Message) (*Outcome, error) {
 		return nil, fmt.Errorf("event %d of %s carries no state", msg.Sequence, record.Stream)
 	}
 	ev.Instance.Fill(msg.Sequence)
-	return &Outcome{Record: record, Event: &ev, State: ev.Instance, Sequence: msg.Sequence, Time: msg.Time}, nil
+	// Time is the event's own, as in the reply to the command that became it.
+	return &Outcome{Record: record, Event: &ev, State: ev.Instance, Sequence: msg.Sequence, Time: ev.Timestamp}, nil
 }
 
 // Commit runs the loop of DESIGN section 4 for one command. It fails with the engine's
@@ -298,7 +299,14 @@ func pause(ctx context.Context, attempt int) error {
 
 // attempt decides and publishes once, on one state.
 func (c *Committer) attempt(ctx context.Context, current *Outcome, change Change) (*Outcome, error) {
-	if remembered := remembers(current.State, change.Origin.RequestID); remembered != nil {
+	remembered := remembers(current.State, change.Origin.RequestID)
+	if remembered == nil && change.Origin.RequestID != "" {
+		var err error
+		if remembered, err = c.recent.find(ctx, current.Record, current.State, change.Origin.RequestID); err != nil {
+			return nil, err
+		}
+	}
+	if remembered != nil {
 		return c.again(ctx, current.Record, remembered, change)
 	}
 	version, err := c.registry.Version(ctx, current.Record, current.State.WorkflowVersion)
@@ -335,20 +343,7 @@ func (c *Committer) attempt(ctx context.Context, current *Outcome, change Change
 	if err := c.replyFits(ev, change.ReplySize); err != nil {
 		return nil, err
 	}
-	return c.publish(ctx, current.Record, ev, current.Sequence, messageID(change))
-}
-
-// messageID lets the server recognise a repeat that the state has forgotten, because more
-// than its 16 others came between: 64 callers on one instance, a crash that swallowed an
-// acknowledgement, and the repeat is the 17th. It names the very command, so that nothing
-// else can be taken for it: the same request id on another instance, or with another body,
-// is another message.
-func messageID(change Change) string {
-	if change.Origin.RequestID == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(change.InstanceID + "\n" + change.Digest + "\n" + change.Origin.RequestID))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return c.publish(ctx, current.Record, ev, current.Sequence, "")
 }
 
 func remembers(state *wire.State, requestID string) *wire.RememberedRequest {
@@ -400,7 +395,8 @@ func (c *Committer) replyFits(ev *wire.Event, size func(*wire.Event) int) error 
 }
 
 // publish stores an event after a revision, and finds out what happened when no answer
-// comes. With a message id, the server answers a repeat with the first message.
+// comes. messageID is set on created events only: anywhere else a reused request id would be
+// acknowledged as a duplicate, and lost.
 func (c *Committer) publish(ctx context.Context, record *wire.WorkflowRecord, ev *wire.Event, revision uint64, messageID string) (*Outcome, error) {
 	body := ev.AppendJSON(make([]byte, 0, eventCapacity(ev)))
 	if int64(len(body)) > c.bus.NC.MaxPayload()-replyMargin {

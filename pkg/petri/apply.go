@@ -92,7 +92,7 @@ func remember(before []wire.RememberedRequest, ev *wire.Event) []wire.Remembered
 	kept := before[max(0, len(before)-(wire.MaxRememberedRequests-1)):]
 	after := make([]wire.RememberedRequest, 0, len(kept)+1)
 	after = append(after, kept...)
-	return append(after, wire.RememberedRequest{ID: ev.RequestID, Digest: ev.RequestDigest})
+	return append(after, wire.RememberedRequest{ID: ev.RequestID, Digest: ev.RequestDigest, Time: ev.Timestamp.Unix()})
 }
 
 // marking is who stands where after the event, and how many were born with it.

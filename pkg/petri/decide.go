@@ -25,8 +25,8 @@ import (
 // instance_suspended (fire, inject, and complete with a transition), then what the command
 // itself names: transition_not_found, sequence_mismatch, token_not_found, token_ended or
 // token_moved, invalid_field, place_mismatch, transition_not_enabled, limit_exceeded.
-// Complete looks at its own fields and at the fence first, so that late work learns that
-// its token has moved even when the instance is over.
+// The fence comes first, so that late work learns that its token has moved even when the
+// instance is over.
 func Decide(net *Net, state *wire.State, cmd Command, meta Meta, limits Limits) (*wire.Event, error) {
 	d := &decision{net: net, state: state, meta: meta, limits: limits, at: meta.Time.UTC().Round(0)}
 	create, isCreate := cmd.(Create)
@@ -36,10 +36,17 @@ func Decide(net *Net, state *wire.State, cmd Command, meta Meta, limits Limits) 
 	if state == nil {
 		return nil, reject(codeInstanceNotFound, "there is no such instance")
 	}
-	if complete, ok := cmd.(Complete); ok {
-		if err := d.completable(complete); err != nil {
-			return nil, err
-		}
+	var fenced error
+	switch c := cmd.(type) {
+	case Complete:
+		fenced = d.completable(c)
+	case Fire:
+		fenced = d.fence(c.TokenID, c.ArrivalSequence)
+	case Update:
+		fenced = d.fence(c.TokenID, c.ArrivalSequence)
+	}
+	if fenced != nil {
+		return nil, fenced
 	}
 	if err := d.running(cmd); err != nil {
 		return nil, err
@@ -164,6 +171,15 @@ func (d *decision) token(id string, arrival uint64) (*wire.Token, error) {
 			with("token_id", id).with("arrival_sequence", t.ArrivalSequence).with("place", t.Place)
 	}
 	return t, nil
+}
+
+// fence refuses a command for a token that has moved on since arrival; 0 is no fence.
+func (d *decision) fence(id string, arrival uint64) error {
+	if arrival == 0 || id == "" {
+		return nil
+	}
+	_, err := d.token(id, arrival)
+	return err
 }
 
 func (d *decision) placeExists(field, place string) error {

@@ -342,7 +342,7 @@ func TestTheLastSixteenRequestsAreRemembered(t *testing.T) {
 	e.meta = Meta{RequestID: "r0", Digest: "d0"}
 	e.create("", `{}`)
 	created := e.seq
-	if diff := cmp.Diff([]wire.RememberedRequest{{ID: "r0", Digest: "d0", Sequence: created}}, e.state.Requests); diff != "" {
+	if diff := cmp.Diff([]wire.RememberedRequest{{ID: "r0", Digest: "d0", Sequence: created, Time: e.state.CreatedAt.Unix()}}, e.state.Requests); diff != "" {
 		t.Fatal(diff)
 	}
 	for i := 1; i <= 20; i++ {

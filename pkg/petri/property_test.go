@@ -297,7 +297,7 @@ func (w *walk) remembers(meta Meta, s *wire.State) {
 	if meta.RequestID == "" {
 		return
 	}
-	want := wire.RememberedRequest{ID: meta.RequestID, Digest: meta.Digest, Sequence: w.seq}
+	want := wire.RememberedRequest{ID: meta.RequestID, Digest: meta.Digest, Sequence: w.seq, Time: s.UpdatedAt.Unix()}
 	if last := s.Requests[len(s.Requests)-1]; last != want {
 		w.Fatalf("remembered %v, not %v", last, want)
 	}

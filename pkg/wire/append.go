@@ -113,7 +113,8 @@ func (s *State) append(b []byte) []byte {
 			r := &s.Requests[i]
 			b = appendString(append(appendComma(b, i), `{"id":`...), r.ID)
 			b = appendString(append(b, `,"digest":`...), r.Digest)
-			b = append(appendCount(b, "sequence", r.Sequence), '}')
+			b = appendCount(b, "sequence", r.Sequence)
+			b = append(strconv.AppendInt(append(b, `,"time":`...), r.Time, 10), '}')
 		}
 		b = append(b, ']')
 	}

@@ -71,6 +71,7 @@ func events(t *rapid.T) *wire.Event {
 		for range rapid.IntRange(0, 3).Draw(t, "requests") {
 			ev.Instance.Requests = append(ev.Instance.Requests, wire.RememberedRequest{
 				ID: words.Draw(t, "request"), Digest: words.Draw(t, "digest"), Sequence: rapid.Uint64Range(0, 2).Draw(t, "sequence"),
+				Time: rapid.Int64Range(0, 4e9).Draw(t, "time"),
 			})
 		}
 	}

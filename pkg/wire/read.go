@@ -91,6 +91,8 @@ func (st *State) scan(s *jsonscan.Scanner) error {
 						return s.Text(&r.Digest)
 					case "sequence":
 						return s.Natural(&r.Sequence)
+					case "time":
+						return scanInt(s, &r.Time)
 					}
 					return skip(s)
 				})
@@ -145,12 +147,13 @@ func (t *Token) scan(s *jsonscan.Scanner) error {
 	})
 }
 
-func scanInt(s *jsonscan.Scanner, to *int) error {
+func scanInt[N int | int64](s *jsonscan.Scanner, to *N) error {
 	text, err := s.Value()
 	if err != nil {
 		return err
 	}
-	*to, err = strconv.Atoi(string(text))
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	*to = N(n)
 	return err
 }
 

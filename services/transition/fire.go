@@ -103,10 +103,20 @@ func firingReply(out *bus.Outcome) (wire.FireReply, error) {
 	if len(tokens) > 0 {
 		reply.Token = tokens[0]
 	}
-	if len(tokens) > 1 {
+	if split(out.Event) {
 		reply.Tokens = tokens
 	}
 	return reply, nil
+}
+
+// split reports whether the firing split its tokens, be it into one: its tokens then begin a
+// lineage of their own.
+func split(ev *wire.Event) bool {
+	if len(ev.Produced) != 1 {
+		return len(ev.Produced) > 1
+	}
+	lineage := ev.Produced[0].Lineage
+	return len(lineage) > 0 && lineage[len(lineage)-1] == int(wire.BirthOf(ev.Produced[0].TokenID)) && ev.Produced[0].TokenID != ev.Consumed[0].TokenID
 }
 
 func withoutTokens(out *bus.Outcome) wire.Instance {
