@@ -85,6 +85,7 @@ func (a AsOf) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads a sequence or a time.
 func (a *AsOf) UnmarshalJSON(b []byte) error {
+	*a = AsOf{}
 	if len(b) > 0 && b[0] == '"' {
 		return json.Unmarshal(b, &a.Time)
 	}

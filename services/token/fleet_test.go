@@ -53,7 +53,7 @@ func newTestFleet(t *testing.T, change ...func(*token.Config)) *fleet {
 	f.nc = f.server.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	f.Client = client.New(f.nc)
 	cfg := bus.DefaultConfig()
-	cfg.URLs = []string{f.server.URL()}
+	cfg.URLs, cfg.Options = []string{f.server.URL()}, []nats.Option{nats.ReconnectWait(20 * time.Millisecond)}
 	var err error
 	if f.bus, err = bus.Connect(t.Context(), cfg, telemetry.Discard()); err != nil {
 		t.Fatal(err)
@@ -108,6 +108,19 @@ func (f *fleet) stop() {
 func (f *fleet) restart() {
 	f.t.Helper()
 	f.stop()
+	f.start()
+}
+
+// restartAll restarts the copies and, while there are none, the server; then the test has
+// its say.
+func (f *fleet) restartAll(meanwhile func()) {
+	f.t.Helper()
+	f.stop()
+	f.server.Restart()
+	eventually(f.t, "the test is connected again", func() bool {
+		return f.bus.NC.FlushTimeout(time.Second) == nil && f.nc.FlushTimeout(time.Second) == nil
+	})
+	meanwhile()
 	f.start()
 }
 
