@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/natstest"
@@ -299,5 +301,27 @@ func TestEveryFailureOfTheStreamHasACode(t *testing.T) {
 		bus.ErrAmbiguous: fault.Timeout, bus.ErrStreamFull: fault.WorkflowFull,
 	} {
 		mustFailAs(t, outOfReach(fmt.Errorf("storing: %w", failure)), want)
+	}
+}
+
+func TestARepeatedDeleteAnswersWithListsThatAreEmpty(t *testing.T) {
+	t.Parallel()
+	copies := newTestDeployers(t, 2)
+	w := copies[0].mustCreate("")
+	copies[0].mustArchive(w.ID)
+	// The first one stopped after the stream had gone; the other copy has not read the
+	// definition and cannot any more.
+	if err := copies[0].bus.DeleteWorkflowStream(t.Context(), w.Stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Fatal(err)
+	}
+	gone, err := copies[1].remove(t.Context(), wire.WorkflowDeleteRequest{WorkflowID: w.ID, Confirm: "paper"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gone.Places == nil || gone.Transitions == nil {
+		t.Errorf("places are %v and transitions %v, want empty lists", gone.Places, gone.Transitions)
+	}
+	if gone.Name != "paper" || gone.Status != wire.WorkflowArchived || !gone.CreatedAt.Equal(w.CreatedAt) {
+		t.Errorf("the reply says %s, %s, created %s", gone.Name, gone.Status, gone.CreatedAt)
 	}
 }

@@ -300,7 +300,12 @@ func (s *Service) remove(ctx context.Context, req wire.WorkflowDeleteRequest) (*
 		return nil, err
 	}
 	if w == nil { // a repeat: the stream is gone already
-		w = &wire.Workflow{ID: record.ID, Version: record.Version, Stream: record.Stream, Definition: wire.Definition{Name: record.Name}}
+		w = &wire.Workflow{
+			ID: record.ID, Version: record.Version, Stream: record.Stream, CreatedAt: record.CreatedAt,
+			Definition: wire.Definition{
+				Name: record.Name, Description: record.Description, Places: []wire.Place{}, Transitions: []wire.Transition{},
+			},
+		}
 	}
 	// Archived first, so that nothing new begins in what is being taken away.
 	if record.Status != wire.WorkflowArchived {
