@@ -325,3 +325,14 @@ func TestARepeatedDeleteAnswersWithListsThatAreEmpty(t *testing.T) {
 		t.Errorf("the reply says %s, %s, created %s", gone.Name, gone.Status, gone.CreatedAt)
 	}
 }
+
+func TestACompletionNamesItsInstance(t *testing.T) {
+	t.Parallel()
+	d := newTestDeployers(t, 1)[0]
+	_, err := d.complete(t.Context(), wire.CompleteRequest{TokenID: "0197f0c0-0000-8000-8000-000000000001", ArrivalSequence: 1})
+	mustFailAs(t, err, fault.InvalidField)
+	var coded *fault.Error
+	if errors.As(err, &coded); coded.Details["field"] != "instance_id" {
+		t.Errorf("the refusal names %v", coded.Details["field"])
+	}
+}

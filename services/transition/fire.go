@@ -54,9 +54,11 @@ func guard(v *bus.Version, transitionID string) error {
 func (s *Service) complete(ctx context.Context, req wire.CompleteRequest) (wire.FireReply, error) {
 	var reply wire.FireReply
 	switch {
+	case req.InstanceID == "":
+		return reply, missing("instance_id")
 	case req.TokenID == "":
 		return reply, missing("token_id")
-	case req.InstanceID != "" && wire.IsRoutedID(req.TokenID) && wire.InstanceOf(req.TokenID) != req.InstanceID:
+	case wire.IsRoutedID(req.TokenID) && wire.InstanceOf(req.TokenID) != req.InstanceID:
 		return reply, fault.New(fault.InvalidField, "token_id does not belong to instance_id").With("field", "token_id")
 	case req.ArrivalSequence == 0:
 		return reply, missing("arrival_sequence")
