@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
 // Message is a stored message.
@@ -58,34 +56,6 @@ func (b *Bus) At(ctx context.Context, stream string, sequence uint64) (*Message,
 // wildcards, from the leader.
 func (b *Bus) Next(ctx context.Context, stream, subject string, from uint64) (*Message, error) {
 	return b.read(ctx, stream, getRequest{Sequence: max(from, 1), NextFor: subject}, true)
-}
-
-// AsOf reads the message that was the last on a subject at a point in the past.
-func (b *Bus) AsOf(ctx context.Context, stream, subject string, point wire.AsOf) (*Message, error) {
-	option := jetstreamext.GetLastMsgsUpToSeq(point.Sequence)
-	if point.Sequence == 0 {
-		option = jetstreamext.GetLastMsgsUpToTime(point.Time)
-	}
-	messages, err := jetstreamext.GetLastMsgsFor(ctx, b.JS, stream, []string{subject}, option)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	var last *Message
-	for raw, err := range messages {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		if last == nil || raw.Sequence > last.Sequence {
-			last = &Message{Subject: raw.Subject, Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header, Data: raw.Data}
-		}
-	}
-	if last == nil {
-		return nil, ErrNoMessage
-	}
-	return last, nil
 }
 
 // getRequest is the body of the server's get requests (ADR-31 and the JetStream API).
