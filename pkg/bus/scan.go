@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,7 +15,10 @@ const scanCheck = 250 * time.Millisecond
 // Scan reads what a stream holds at this moment, in order, and returns when it has: with
 // the last sequence that the stream had at the start. Messages that are replaced or removed
 // meanwhile are left out, and nothing that is added later is read. It ends early with the
-// error of handle or of the context.
+// error of handle or of the context, and with ErrNoStream.
+//
+// The leader says where the end is, but the reading may be served by a replica that does
+// not have everything yet: that this one has no more to give is no end.
 func (b *Bus) Scan(ctx context.Context, cfg TailConfig, handle func(m *Message) error) (until uint64, err error) {
 	stream, err := b.JS.Stream(ctx, cfg.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -32,6 +36,9 @@ func (b *Bus) Scan(ctx context.Context, cfg TailConfig, handle func(m *Message) 
 	defer cancel(nil)
 	errDone := errors.New("the scan is complete")
 	finished := false
+	var handled atomic.Uint64
+	handled.Store(max(cfg.From, 1) - 1)
+	dry := make(chan struct{}, 1)
 	tail, err := b.Tail(ctx, cfg, func(m *Message, pending uint64) {
 		if finished || ctx.Err() != nil {
 			return
@@ -43,9 +50,13 @@ func (b *Bus) Scan(ctx context.Context, cfg TailConfig, handle func(m *Message) 
 				return
 			}
 		}
-		if pending == 0 || m.Sequence >= until {
+		handled.Store(m.Sequence)
+		switch {
+		case m.Sequence >= until:
 			finished = true
 			cancel(errDone)
+		case pending == 0:
+			signal(dry)
 		}
 	})
 	if err != nil {
@@ -53,41 +64,66 @@ func (b *Bus) Scan(ctx context.Context, cfg TailConfig, handle func(m *Message) 
 	}
 	defer tail.Stop()
 	if tail.Initial() == 0 {
-		return until, nil
+		signal(dry)
 	}
 	tick := time.NewTicker(scanCheck)
 	defer tick.Stop()
+	// handle may be at work still, and fail.
+	end := func() (uint64, error) {
+		tail.Stop()
+		if cause := context.Cause(ctx); !errors.Is(cause, errDone) {
+			return until, cause
+		}
+		return until, nil
+	}
+	ranDry, before := dry, handled.Load()
 	for {
 		select {
 		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, errDone) {
-				return until, cause
-			}
-			return until, nil
+			return end()
 		case <-tail.Gone():
 			return until, ErrNoStream
-		case <-tick.C:
-			// The end of the range may have been removed while we read.
-			if tail.exhausted(ctx) {
-				return until, nil
+		case <-ranDry:
+			if b.cfg.Replicas == 1 {
+				return end()
 			}
+			// Until the next tick: a replica that catches up runs dry with every message.
+			ranDry = nil
+		case <-tick.C:
+			ranDry = dry
+			// While it goes on there is nothing to ask.
+			if now := handled.Load(); now != before {
+				before = now
+				continue
+			}
+		}
+		// The end of the range may have been removed while we read, or be on other subjects.
+		if b.nothingIn(ctx, cfg, handled.Load()+1, until) {
+			return end()
 		}
 	}
 }
 
-// exhausted reports whether the server has nothing more to deliver, and all that it
-// delivered has been handled.
-func (t *Tail) exhausted(ctx context.Context) bool {
-	t.mu.Lock()
-	consumer, handled := t.consumer, t.returned
-	t.mu.Unlock()
-	if consumer == "" {
-		return false
+// nothingIn reports whether the stream is known to hold nothing of interest from one
+// sequence to another, both included.
+func (b *Bus) nothingIn(ctx context.Context, cfg TailConfig, from, to uint64) bool {
+	subjects := cfg.Subjects
+	if len(subjects) == 0 {
+		subjects = []string{">"}
 	}
-	c, err := t.bus.JS.Consumer(ctx, t.cfg.Stream, consumer)
-	if err != nil {
-		return false
+	for _, subject := range subjects {
+		next, err := b.Next(ctx, cfg.Stream, subject, from)
+		if err != nil && !errors.Is(err, ErrNoMessage) || err == nil && next.Sequence <= to {
+			return false
+		}
 	}
-	info := c.CachedInfo()
-	return info.NumPending == 0 && info.Delivered.Consumer == handled
+	return true
+}
+
+// signal marks c, unless it is marked already.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
