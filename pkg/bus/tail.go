@@ -29,7 +29,7 @@ type TailConfig struct {
 // Tail reads a stream in order, without gaps and without end: an ephemeral consumer on the
 // server that keeps no acknowledgements, and is made again after the last message read
 // whenever anything is in doubt (a gap, a lost server, silence). Idle, it costs one
-// goroutine and one small message every ten seconds.
+// goroutine and one small message every heartbeat.
 //
 // It differs from the client's own ordered consumer in that Stop waits, that it owns no
 // goroutine between messages, and that it ends when the stream is deleted.
@@ -47,16 +47,16 @@ type Tail struct {
 	consumer   string
 	// last is the stream's sequence of the last message handled, delivered the consumer's.
 	last, delivered uint64
-	// returned is the last message that handle has returned from.
-	returned    uint64
-	initial     uint64
-	requests    []pullRequest
-	nextRequest int
-	heard       time.Time
-	reconnects  uint64
-	broken      bool
-	checking    bool
-	closed      bool
+	initial         uint64
+	requests        []pullRequest
+	nextRequest     int
+	heard           time.Time
+	// handling: handle is at work, and what the server says meanwhile waits behind it.
+	handling   bool
+	reconnects uint64
+	broken     bool
+	checking   bool
+	closed     bool
 	// confirmed: the present consumer was seen to exist after its first request was sent. A
 	// request that meets the deletion of its stream is answered by nobody.
 	confirmed bool
@@ -69,14 +69,27 @@ type Tail struct {
 type pullRequest struct{ id, left int }
 
 const (
-	tailBatch     = 256
-	tailExpires   = time.Minute
-	tailHeartbeat = 10 * time.Second
-	tailCheck     = time.Second
-	// tailSilence is when a consumer that sends not even heartbeats is given up.
-	tailSilence = 25 * time.Second
+	tailBatch   = 256
+	tailExpires = time.Minute
+	tailCheck   = time.Second
 	tailCreate  = 5 * time.Second
 )
+
+// heartbeat is how often an idle consumer says that it is there. The consumer lives on one
+// server of several, which may not be the one that we are connected to: then its silence is
+// all that tells of its end. A stream of one replica is out of reach together with its
+// server, so that it pays to be thrifty there.
+func (t *Tail) heartbeat() time.Duration {
+	if t.bus.cfg.Replicas > 1 {
+		return 2 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// silent reports whether the consumer has missed two heartbeats. Call it with the lock held.
+func (t *Tail) silent() bool {
+	return !t.handling && time.Since(t.heard) > t.heartbeat()*5/2
+}
 
 // Tail starts to read. handle is called for one message after another, with the number of
 // matching messages that follow; while it blocks, the server holds the rest back. It fails
@@ -141,7 +154,7 @@ func (t *Tail) deleteConsumer(name string) {
 func (t *Tail) create(ctx context.Context) error {
 	t.mu.Lock()
 	t.generation++
-	t.requests, t.delivered, t.returned, t.broken, t.confirmed = nil, 0, 0, false, false
+	t.requests, t.delivered, t.broken, t.confirmed = nil, 0, false, false
 	old := t.consumer
 	t.consumer = ""
 	from := t.last + 1
@@ -194,7 +207,7 @@ func (t *Tail) pull() {
 	}
 	t.nextRequest++
 	body, err := json.Marshal(map[string]any{
-		"batch": tailBatch, "expires": tailExpires, "idle_heartbeat": tailHeartbeat,
+		"batch": tailBatch, "expires": tailExpires, "idle_heartbeat": t.heartbeat(),
 		// A bound on memory that still lets the largest message through.
 		"max_bytes": t.bus.NC.MaxPayload() + 128<<10,
 	})
@@ -253,14 +266,13 @@ func (t *Tail) receive(raw *nats.Msg) {
 		}
 	}
 	t.pull()
+	t.handling = true
 	t.mu.Unlock()
 	t.handle(&Message{
 		Subject: raw.Subject, Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Header: raw.Header, Data: raw.Data,
 	}, meta.NumPending)
 	t.mu.Lock()
-	if meta.Consumer == t.consumer {
-		t.returned = meta.Sequence.Consumer
-	}
+	t.handling, t.heard = false, time.Now()
 	t.mu.Unlock()
 }
 
@@ -318,7 +330,7 @@ func (t *Tail) check() {
 	t.checking = true
 	t.checks.Add(1)
 	defer t.checks.Done()
-	stale := t.broken || time.Since(t.heard) > tailSilence || t.bus.NC.Stats().Reconnects != t.reconnects
+	stale := t.broken || t.silent() || t.bus.NC.Stats().Reconnects != t.reconnects
 	ask, consumer := !t.confirmed && t.delivered == 0, t.consumer
 	t.mu.Unlock()
 	if !stale && ask {
