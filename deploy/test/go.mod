@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/anishathalye/porcupine v1.3.1
+	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
@@ -11,6 +12,7 @@ require (
 	github.com/seed-42b4788c/circuit-breaker/pkg/natstest v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/services/token v0.0.0-00010101000000-000000000000
 	github.com/seed-42b4788c/circuit-breaker/services/transition v0.0.0-00010101000000-000000000000
+	go.uber.org/goleak v1.3.0
 	sigs.k8s.io/yaml v1.6.0
 )
 
