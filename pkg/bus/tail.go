@@ -40,6 +40,10 @@ type Tail struct {
 	inbox  string
 	sub    *nats.Subscription
 	ended  chan struct{}
+	// life ends with Stop, and what is asked of the server with it: a server that has just
+	// come back may not answer at all.
+	life context.Context
+	end  context.CancelFunc
 
 	mu sync.Mutex
 	// generation tells what is said of the present consumer from what was of those before.
@@ -99,8 +103,10 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, handle func(m *Message, 
 		bus: b, cfg: cfg, handle: handle, inbox: b.NC.NewInbox(),
 		ended: make(chan struct{}), gone: make(chan struct{}), last: max(cfg.From, 1) - 1,
 	}
+	t.life, t.end = context.WithCancel(context.Background())
 	sub, err := b.NC.Subscribe(t.inbox+".*.*", t.receive)
 	if err != nil {
+		t.end()
 		return nil, fmt.Errorf("reading %s: %w", cfg.Stream, err)
 	}
 	sub.SetClosedHandler(func(string) { close(t.ended) })
@@ -131,6 +137,7 @@ func (t *Tail) Stop() {
 	t.mu.Lock()
 	first := !t.closed
 	t.closed = true
+	t.end()
 	if t.timer != nil {
 		t.timer.Stop()
 	}
@@ -308,7 +315,7 @@ func (t *Tail) drop(request int) {
 
 // vanished asks the server whether a consumer is gone, and remembers when it is not.
 func (t *Tail) vanished(consumer string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), tailCreate)
+	ctx, cancel := context.WithTimeout(t.life, tailCreate)
 	defer cancel()
 	_, err := t.bus.JS.Consumer(ctx, t.cfg.Stream, consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -338,7 +345,7 @@ func (t *Tail) check() {
 	}
 	var err error
 	if stale && t.bus.NC.IsConnected() {
-		err = t.create(context.Background())
+		err = t.create(t.life)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -347,6 +354,7 @@ func (t *Tail) check() {
 	case t.closed:
 	case errors.Is(err, ErrNoStream):
 		t.closed = true
+		t.end()
 		close(t.gone)
 		_ = t.sub.Unsubscribe()
 	case err != nil:

@@ -42,8 +42,6 @@ func TestARepeatedChangeReturnsItsFirstOutcome(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	w := f.deploy(reviewNet)
-	f.redeploy(w, reviewNet)
-	f.redeploy(w, reviewNet)
 	var token wire.Token
 	type change struct{ subject, body, other string }
 	create := change{
@@ -53,6 +51,7 @@ func TestARepeatedChangeReturnsItsFirstOutcome(t *testing.T) {
 	if err := json.Unmarshal([]byte(first), &token); err != nil {
 		t.Fatal(err)
 	}
+	f.redeploy(w, reviewNet)
 	id := token.ID
 	changes := []change{
 		{wire.SubjectTokenUpdate, `{"token_id":"` + id + `","data":{"n":2},"request_id":"update"}`, `{"token_id":"` + id + `","data":{"n":3},"request_id":"update"}`},

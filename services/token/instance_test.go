@@ -68,9 +68,9 @@ func TestMigrationTakesTheTokensAlong(t *testing.T) {
 	if len(listed.Tokens) != 1 || listed.Tokens[0].Place != "bureau" {
 		t.Errorf("the view has %+v", listed.Tokens)
 	}
-	if next := f.create("review", ``); f.instance(next.ID).WorkflowVersion != 2 {
-		t.Error("a new instance does not run on the newest version")
-	}
+	eventually(t, "a new instance runs on the newest version", func() bool {
+		return f.instance(f.create("review", ``).ID).WorkflowVersion == 2
+	})
 }
 
 const shortLived = `{"name":"brief","initial_place":"a",
