@@ -187,7 +187,14 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	var old wire.Workflow
 	w.decode(w.must(wire.SubjectWorkflowCreate, `{"definition":`+fmt.Sprintf(definition, "old")+`}`), &old)
 	w.must(wire.SubjectWorkflowArchive, `{"workflow_id":"old"}`)
-	w.refused(fault.WorkflowArchived, wire.SubjectTokenCreate, `{"workflow_id":"`+old.ID+`"}`)
+	// The token service hears of it a moment later.
+	create := `{"workflow_id":"` + old.ID + `"}`
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if w.ask(wire.SubjectTokenCreate, create).Header.Get(fault.HeaderCode) != "" {
+			break
+		}
+	}
+	w.refused(fault.WorkflowArchived, wire.SubjectTokenCreate, create)
 
 	// 422
 	w.refused(fault.TransitionNotEnabled, wire.SubjectTransitionFire, `{"instance_id":"`+one.ID+`","transition_id":"submit"}`)
