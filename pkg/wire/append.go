@@ -114,7 +114,10 @@ func (s *State) append(b []byte) []byte {
 			b = appendString(append(appendComma(b, i), `{"id":`...), r.ID)
 			b = appendString(append(b, `,"digest":`...), r.Digest)
 			b = appendCount(b, "sequence", r.Sequence)
-			b = append(strconv.AppendInt(append(b, `,"time":`...), r.Time, 10), '}')
+			if r.Time != 0 {
+				b = strconv.AppendInt(append(b, `,"time":`...), r.Time, 10)
+			}
+			b = append(b, '}')
 		}
 		b = append(b, ']')
 	}

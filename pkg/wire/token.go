@@ -113,7 +113,7 @@ type RememberedRequest struct {
 	// Sequence is the event that the command became; absent means this message.
 	Sequence uint64 `json:"sequence,omitempty"`
 	// Time is that of the event, in Unix seconds.
-	Time int64 `json:"time"`
+	Time int64 `json:"time,omitempty"`
 }
 
 // Fill completes a snapshot read from the message at this stream sequence: what an event

@@ -258,11 +258,11 @@ func (w *world) contend() {
 			}
 		})
 	}
-	// The rivals put the first state back all the time, so the firing stays possible; it is
-	// only a matter of luck when it gets through between two of them.
-	for range 20 {
+	// The rivals put the first state back all the time. When the firing gets through between
+	// two of them, or comes before they have put it back, the next one may be luckier.
+	for range 100 {
 		msg := w.ask(wire.SubjectTransitionFire, `{"token_id":"`+token.ID+`","transition_id":"submit"}`)
-		if msg.Header.Get(fault.HeaderCode) != "" {
+		if msg.Header.Get(fault.HeaderCode) == fmt.Sprint(fault.Conflict.Status()) {
 			w.isRefusal(msg, fault.Conflict, "a firing among rivals")
 			return
 		}
