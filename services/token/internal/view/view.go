@@ -120,15 +120,16 @@ func (v *View) page(ctx context.Context, filter string, limit int, cursor string
 func (v *View) WaitFor(ctx context.Context, workflowID string, sequence uint64) error {
 	wait, cancel := context.WithTimeout(ctx, waitMost)
 	defer cancel()
+	var reached uint64
 	for {
 		moved := v.projector.Moved()
-		reached, ours := v.projector.Progress(workflowID)
-		if !ours {
-			checkpoint, err := v.checkpoint(wait, workflowID)
-			if err != nil && wait.Err() == nil {
-				return err
-			}
+		own, ours := v.projector.Progress(workflowID)
+		if ours {
+			reached = own
+		} else if checkpoint, err := v.checkpoint(wait, workflowID); err == nil {
 			reached = checkpoint.Sequence
+		} else if wait.Err() == nil {
+			return err
 		}
 		if reached >= sequence {
 			return nil
