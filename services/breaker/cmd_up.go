@@ -37,7 +37,7 @@ interrupted. The first interrupt drains what is in flight, a second one ends the
 Settings of the services come from the environment, as when they run alone (BREAKER_DEFAULT_MAX_AGE
 and so on); flags win.
 
---sync always has every acknowledged command on disk. --sync interval is about ten times faster and
+--sync always has every acknowledged command on disk. --sync interval is several times faster and
 lets the server sync every two minutes: a crash of the process loses nothing, a crash of the machine
 can lose what was acknowledged since.`,
 		Args: cobra.NoArgs,
