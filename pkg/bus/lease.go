@@ -79,7 +79,7 @@ func (l *Leases) Start(ctx context.Context) error {
 	if err := l.renew(ctx); err != nil {
 		return fmt.Errorf("taking the lease of this copy: %w", err)
 	}
-	watch := TailConfig{Stream: "KV_" + wire.BucketLeases, Subjects: []string{l.keys() + "*"}}
+	watch := TailConfig{Stream: BucketStream(wire.BucketLeases), Subjects: []string{l.keys() + "*"}}
 	known, err := l.bus.Scan(ctx, watch, func(m *Message) error {
 		l.observe(m)
 		return nil

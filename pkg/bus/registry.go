@@ -8,7 +8,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -42,10 +41,7 @@ type Registry struct {
 	versions  map[string]map[int]*Version
 	changed   chan struct{}
 
-	// created is when the bucket that we follow was made.
-	created time.Time
-	cancel  context.CancelFunc
-	done    chan struct{}
+	follower *Follower
 }
 
 // NewRegistry makes a registry; Start begins to follow the bucket.
@@ -221,7 +217,7 @@ func (r *Registry) Read(ctx context.Context, id string) (*wire.WorkflowRecord, u
 // entry reads a key from the bucket's leader, because a replica that lags would have us
 // decide on what is over; nil when the key is not there.
 func (r *Registry) entry(ctx context.Context, key string) (*Message, error) {
-	msg, err := r.bus.Last(ctx, registryStream, registryPrefix+key, true)
+	msg, err := r.bus.Last(ctx, BucketStream(wire.BucketWorkflows), BucketSubject(wire.BucketWorkflows, key), true)
 	switch {
 	case errors.Is(err, ErrNoMessage), err == nil && len(msg.Data) == 0:
 		return nil, nil
