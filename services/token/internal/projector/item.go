@@ -359,7 +359,9 @@ func (it *item) looked(f *found) error {
 
 // checked: the subject to clear holds something, or not.
 func (it *item) checked(f *found) {
-	if f == nil || !f.live || f.revision > it.revision {
+	// An event puts an item in one place only, so what stands here with the revision of the
+	// last message has come back by that event: the tombstone is of the place between.
+	if f == nil || !f.live || f.revision >= it.revision {
 		it.clearing = it.clearing[1:]
 		return
 	}

@@ -116,6 +116,48 @@ func TestGhostOfAnEndedTokenIsTakenBack(t *testing.T) {
 	w.verify()
 }
 
+// A holder that ends before its next checkpoint leaves a view that is ahead: the one after
+// it meets a token that has gone and come back, with the tombstone of the place between as
+// the last that was written of it.
+func TestTokenThatHasComeBackOutlivesTheReplayOfItsDeparture(t *testing.T) {
+	t.Parallel()
+	w := newTestWorld(t, time.Hour)
+	holder := w.project()
+	i := w.create(`{}`)
+	covered := i.state.NatsSequence
+	w.reach(holder, i.fire("take"))
+	w.reach(holder, i.fire("put"))
+	holder.Stop()
+	w.windBack(covered)
+
+	// With one place in the gate an event is only read when the one before it is done, so
+	// that the two moves are not put together.
+	heir := w.project(func(p *Projector) { p.gate = newGate(1) })
+	w.members.own(heir.members.Copy())
+	w.reach(heir, i.state.NatsSequence)
+	if place := w.place(i.state.ID); place != "draft" {
+		t.Errorf("the view has the token in %q, and it stands in draft", place)
+	}
+	w.verify()
+}
+
+func TestRecordOfAResumedInstanceOutlivesTheReplayOfItsSuspension(t *testing.T) {
+	t.Parallel()
+	w := newTestWorld(t, time.Hour)
+	holder := w.project()
+	i := w.create(`{}`)
+	covered := i.state.NatsSequence
+	w.reach(holder, i.do(petri.Suspend{}))
+	w.reach(holder, i.do(petri.Resume{}))
+	holder.Stop()
+	w.windBack(covered)
+
+	heir := w.project(func(p *Projector) { p.gate = newGate(1) })
+	w.members.own(heir.members.Copy())
+	w.reach(heir, i.state.NatsSequence)
+	w.verify()
+}
+
 func TestCopyWithoutItsLeaseWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newTestWorld(t, time.Hour)

@@ -325,6 +325,20 @@ func (w *world) reach(p *Projector, sequence uint64) {
 	})
 }
 
+// windBack leaves the checkpoint of a holder that ended before its next one.
+func (w *world) windBack(sequence uint64) {
+	w.t.Helper()
+	body, err := json.Marshal(wire.Checkpoint{WorkflowID: w.workflow.ID, Sequence: sequence, Server: w.bus.NC.ConnectedServerId()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	msg := nats.NewMsg(wire.ProjectionSubject(w.workflow.ID))
+	msg.Data = body
+	if _, err := w.bus.Publish(w.t.Context(), msg); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // place is where the view has a token, empty if nowhere. It fails when it has it twice.
 func (w *world) place(token string) string {
 	w.t.Helper()
