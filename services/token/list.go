@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
@@ -166,6 +167,15 @@ func fits(size, most int) error {
 	return nil
 }
 
+// ofWhere says which field a limit of the condition is about.
+func ofWhere(err error) error {
+	var limit *fault.Error
+	if errors.As(err, &limit) {
+		return limit.With("field", "where")
+	}
+	return err
+}
+
 // Bounds of find: it reads the view from the beginning, a page after the other.
 const findMost = 100_000
 
@@ -179,20 +189,23 @@ func (s *Service) search(ctx context.Context, req wire.TokenFindRequest) (wire.T
 	if err != nil {
 		return reply, err
 	}
-	condition, err := s.finder.Compile(req.Where)
+	where, err := s.language.CompileText("where", req.Where)
 	if err != nil {
 		return reply, err
 	}
-	size, seen := 0, 0
+	if where.NeedsHistory() || where.NeedsInstance() {
+		return reply, fault.New(fault.InvalidField, "where can ask about the tokens themselves, not about their history, visits or instance").With("field", "where")
+	}
+	size, seen, now := 0, 0, s.now()
 	for cursor := ""; ; {
 		tokens, next, err := s.view.Tokens(ctx, record.ID, "", wire.DefaultPage, cursor)
 		if err != nil {
 			return cutShort(reply, err)
 		}
 		for i := range tokens {
-			matches, err := condition.Matches(ctx, &tokens[i])
+			matches, err := where.Passes(ctx, condition.NewInput(condition.Subject{Token: &tokens[i], Now: now}))
 			if err != nil {
-				return cutShort(reply, err)
+				return cutShort(reply, ofWhere(err))
 			}
 			if !matches {
 				continue

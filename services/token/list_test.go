@@ -175,6 +175,8 @@ func TestFindLooksIntoTheTokens(t *testing.T) {
 		t.Errorf("a member that is nowhere was found in %d tokens", len(none.Tokens))
 	}
 	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.data.n >`})
+	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.visits("draft") > 1`})
+	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.has_transitioned_from("draft")`})
 	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review"})
 	refused(f, fault.WorkflowNotFound, f.TokenFind, wire.TokenFindRequest{WorkflowID: "nobody", Where: `true`})
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
-	"github.com/seed-42b4788c/circuit-breaker/services/token/internal/find"
 	"github.com/seed-42b4788c/circuit-breaker/services/token/internal/projector"
 	"github.com/seed-42b4788c/circuit-breaker/services/token/internal/view"
 )
@@ -28,7 +28,7 @@ type Service struct {
 	leases    *bus.Leases
 	projector *projector.Projector
 	view      *view.View
-	finder    *find.Finder
+	language  *condition.Language
 	server    *service.Server
 	purges    *bus.Worker
 	now       func() time.Time
@@ -48,7 +48,7 @@ func New(deps service.Deps, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	s.committer = committer
-	if s.finder, err = find.New(); err != nil {
+	if s.language, err = condition.New(); err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	s.leases = bus.NewLeases(deps.Bus, Name, cfg.LeaseTTL)

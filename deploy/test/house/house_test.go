@@ -103,6 +103,7 @@ var layers = map[string]int{
 	"pkg/env":         0,
 	"pkg/petri":       1,
 	"pkg/telemetry":   2,
+	"pkg/condition":   2,
 	"pkg/bus":         3,
 	"pkg/audit":       4,
 	"pkg/service":     4,

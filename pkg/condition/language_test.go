@@ -1,6 +1,7 @@
-package find
+package condition
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newTestFinder(t testing.TB) *Finder {
+func newTestLanguage(t testing.TB) *Language {
 	t.Helper()
 	f, err := New()
 	if err != nil {
@@ -35,16 +36,21 @@ func newTestToken(data string) *wire.Token {
 	}
 }
 
-func compile(t testing.TB, f *Finder, where string) *Condition {
+func compile(t testing.TB, l *Language, text string) *Program {
 	t.Helper()
-	c, err := f.Compile(where)
+	p, err := l.CompileText("condition", text)
 	if err != nil {
-		t.Fatalf("%s was refused: %v", where, err)
+		t.Fatalf("%s was refused: %v", text, err)
 	}
-	return c
+	return p
 }
 
-func TestMatches(t *testing.T) {
+// passes asks about a token alone.
+func passes(ctx context.Context, p *Program, token *wire.Token) (bool, error) {
+	return p.Passes(ctx, NewInput(Subject{Token: token}))
+}
+
+func TestPasses(t *testing.T) {
 	t.Parallel()
 	const data = `{"amount":1,"ratio":1.0,"big":9007199254740993,"huge":1e400,"text":"Invoice A-17","flag":true,
 		"items":[{"sku":"A-1","n":2},{"sku":"B-2","n":0.5},null],"deep":{"a":{"b":[[3]]}}}`
@@ -75,17 +81,17 @@ func TestMatches(t *testing.T) {
 	no := []string{
 		`token.place == "draft"`, `token.data.amount > 1`, `token.data.big == 9007199254740992`,
 		// What cannot be answered does not match, nor does its opposite.
-		`token.data.absent == 1`, `token.data.absent != 1`, `!(token.data.absent == 1)`, `token.absent.x`,
+		`token.data.absent == 1`, `token.data.absent != 1`, `!(token.data.absent == 1)`,
 		`token.data.text > 3`, `token.data.amount + 1.5 > 0.0`, `token.data.amount / 0 == 1`, `token.data.items[9] == 1`,
 		`token.data.amount`, `token.data.text`, `token.data.deep`, `token.data.amount.matches("1")`,
 		`token.data.text.matches(token.data.amount)`, `token.data.text.matches(token.data.text + "(")`,
 		`timestamp(token.data.text) < token.arrived_at`, `9223372036854775807 + token.data.amount > 0`,
 	}
-	f, token := newTestFinder(t), newTestToken(data)
+	f, token := newTestLanguage(t), newTestToken(data)
 	for where, want := range table(yes, no) {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
-			got, err := compile(t, f, where).Matches(t.Context(), token)
+			got, err := passes(t.Context(), compile(t, f, where), token)
 			if err != nil || got != want {
 				t.Fatalf("got %v, %v, want %v", got, err, want)
 			}
@@ -106,7 +112,7 @@ func table(yes, no []string) map[string]bool {
 
 func TestATokenWithoutDocumentsHasEmptyOnes(t *testing.T) {
 	t.Parallel()
-	got, err := compile(t, newTestFinder(t), `token.data == {} && !has(token.metadata.x)`).Matches(t.Context(), &wire.Token{})
+	got, err := passes(t.Context(), compile(t, newTestLanguage(t), `token.data == {} && !has(token.metadata.x)`), &wire.Token{})
 	if err != nil || !got {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -121,6 +127,14 @@ func TestCompileRefuses(t *testing.T) {
 		"nothing":          {where: " ", message: "is empty"},
 		"a syntax fault":   {where: "token.place ==\n  \"a\" &&& true", message: "Syntax error", line: 2, column: 9},
 		"another variable": {where: "tokn.place == 'a'", message: "undeclared reference to 'tokn'", line: 1, column: 1},
+		"another field":    {where: "token.plce == 'a'", message: "undefined field 'plce'", line: 1, column: 6},
+		"a field's kind":   {where: "token.place > 3", message: "no matching overload", line: 1, column: 13},
+		"a made token":     {where: "Token{} == token", message: "cannot make a Token", line: 1, column: 6},
+		"no path":          {where: "token.field_exists('dta.x')", message: "begins with data. or metadata.", line: 1, column: 20},
+		"all of data":      {where: "token.field_exists('data')", message: "name a field of it", line: 1, column: 20},
+		"a computed path":  {where: "token.field_exists('data.' + token.place)", message: "must be written out", line: 1, column: 28},
+		"no regex of ours": {where: "token.field_matches('data.x', '(')", message: "missing closing )", line: 1, column: 31},
+		"bad UTF-8":        {where: "token.place == '\xff'", message: "is not written in UTF-8"},
 		"another function": {where: "token.place.explode()", message: "undeclared reference to 'explode'", line: 1, column: 20},
 		"a number":         {where: "1 + 1", message: "must give true or false, not int"},
 		"a list":           {where: "[true]", message: "must give true or false, not list(bool)"},
@@ -133,7 +147,7 @@ func TestCompileRefuses(t *testing.T) {
 			where:   "[1].all(a, [1].all(b, [1].all(c, true)))",
 			message: "comprehension exceeds nesting limit", line: 1, column: 30,
 		},
-		"a long text":      {where: "token.place == '" + strings.Repeat("x", maxCondition) + "'", message: "at most 4096"},
+		"a long text":      {where: "token.place == '" + strings.Repeat("x", maxText) + "'", message: "at most 4096"},
 		"many characters":  {where: strings.Repeat("(", 2000) + "true" + strings.Repeat(")", 2000), message: "recursion limit"},
 		"a deep list":      {where: strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + " == []", message: "recursion limit"},
 		"a chain of calls": {where: strings.Repeat("a.b(", 900), message: "recursion limit"},
@@ -142,12 +156,12 @@ func TestCompileRefuses(t *testing.T) {
 		"no words":         {where: strings.Repeat("@#$", 1300), message: "Syntax error", line: 1, column: 1},
 		"quotes":           {where: strings.Repeat(`"`, 4000), message: "is no usable condition"},
 	}
-	f := newTestFinder(t)
+	f := newTestLanguage(t)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			_, err := f.Compile(test.where)
+			_, err := f.CompileText("where", test.where)
 			var refused *fault.Error
 			if !errors.As(err, &refused) || refused.Code != fault.InvalidField || refused.Details["field"] != "where" {
 				t.Fatalf("got %v", err)
@@ -169,16 +183,16 @@ func TestCompileRefuses(t *testing.T) {
 
 func TestConditionsAreKept(t *testing.T) {
 	t.Parallel()
-	f := newTestFinder(t)
+	f := newTestLanguage(t)
 	first := compile(t, f, `token.place == "review"`)
 	if compile(t, f, `token.place == "review"`) != first {
 		t.Error("the same condition was compiled again")
 	}
-	for i := range cachedConditions {
+	for i := range cachedPrograms {
 		compile(t, f, `token.arrival_sequence == `+strconv.Itoa(i))
 	}
-	if f.conditions.Len() != cachedConditions {
-		t.Errorf("%d conditions are kept, want %d", f.conditions.Len(), cachedConditions)
+	if f.programs.Len() != cachedPrograms {
+		t.Errorf("%d conditions are kept, want %d", f.programs.Len(), cachedPrograms)
 	}
 	if compile(t, f, `token.place == "review"`) == first {
 		t.Error("the oldest condition was not dropped")

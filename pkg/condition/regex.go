@@ -1,4 +1,4 @@
-package find
+package condition
 
 import (
 	"fmt"
@@ -108,21 +108,26 @@ func (r *regexes) compile(pattern string) (*regex, error) {
 	return compiled, nil
 }
 
+// chargeFor is what a match costs.
+func (r *regexes) chargeFor(text, pattern ref.Val) uint64 {
+	spent := uint64(1)
+	subject, isText := text.(types.String)
+	expression, isPattern := pattern.(types.String)
+	if isText && isPattern {
+		if compiled, err := r.compile(string(expression)); err == nil {
+			spent += uint64(compiled.steps(len(subject)) / stepsPerCost)
+		}
+	}
+	return spent
+}
+
 // costs tells the language what a match has cost.
 func (r *regexes) costs() []cost.TrackerOption {
 	charge := func(args []ref.Val, result ref.Val) *uint64 {
-		spent := uint64(1)
 		if types.IsError(result) {
-			return &spent
+			return new(uint64(1))
 		}
-		subject, isText := args[0].(types.String)
-		pattern, isPattern := args[1].(types.String)
-		if isText && isPattern {
-			if compiled, err := r.compile(string(pattern)); err == nil {
-				spent += uint64(compiled.steps(len(subject)) / stepsPerCost)
-			}
-		}
-		return &spent
+		return new(r.chargeFor(args[0], args[1]))
 	}
 	return []cost.TrackerOption{
 		cost.OverloadTracker(overloads.Matches, charge), cost.OverloadTracker(overloads.MatchesString, charge),

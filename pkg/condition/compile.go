@@ -1,0 +1,148 @@
+package condition
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
+
+// InvalidCondition is the code of the problems that CheckWhens finds.
+const InvalidCondition = "invalid_condition"
+
+// Compile reads a condition in wire form: a JSON string holds a CEL expression, a JSON object
+// a tree. field is what the caller calls the condition, such as "condition".
+//
+// It fails with fault.InvalidField, whose detail field is the path of what is wrong, such as
+// condition.and[1].field_matches.pattern, with line and column for faults in CEL.
+func (l *Language) Compile(field string, condition json.RawMessage) (*Program, error) {
+	trimmed := strings.Trim(string(condition), " \t\r\n")
+	switch {
+	case !utf8.ValidString(trimmed):
+		return nil, refuse(field, "is not written in UTF-8")
+	case strings.HasPrefix(trimmed, `"`):
+		var text string
+		if json.Unmarshal([]byte(trimmed), &text) != nil {
+			return nil, refuse(field, "is no JSON")
+		}
+		return l.CompileText(field, text)
+	case !strings.HasPrefix(trimmed, "{"):
+		return nil, refuse(field, `must be a text, an expression such as "token.data.amount > 100", or an object such as {"field_exists": {"field": "data.amount"}}`)
+	}
+	key := "tree " + trimmed
+	if known, ok := l.programs.Get(key); ok {
+		return known, nil
+	}
+	tree, err := l.readTree(field, json.RawMessage(trimmed))
+	if err != nil {
+		return nil, err
+	}
+	if tree.kind == kindExpression {
+		l.programs.Add(key, tree.program)
+		return tree.program, nil
+	}
+	p, err := l.compile(l.tree, field, tree.text())
+	if err != nil {
+		return nil, err
+	}
+	p.tree, p.canonical = tree, tree.canonical()
+	l.programs.Add(key, p)
+	return p, nil
+}
+
+// CompileText reads a CEL expression, which must give true or false. It fails as Compile does.
+func (l *Language) CompileText(field, text string) (*Program, error) {
+	switch {
+	case len(text) > maxText:
+		return nil, refuse(field, "is %d bytes long; at most %d are possible", len(text), maxText).
+			With("max", maxText).With("actual", len(text))
+	case !utf8.ValidString(text):
+		return nil, refuse(field, "is not written in UTF-8")
+	case strings.TrimSpace(text) == "":
+		return nil, refuse(field, "is empty; give a condition such as token.data.amount > 100")
+	}
+	key := "text " + text
+	if known, ok := l.programs.Get(key); ok {
+		return known, nil
+	}
+	p, err := l.compile(l.text, field, text)
+	if err != nil {
+		return nil, err
+	}
+	p.canonical = append(append([]byte(`{"expression":`), quoteJSON(text)...), '}')
+	l.programs.Add(key, p)
+	return p, nil
+}
+
+// CheckWhens reports every inline guard of a definition that does not compile.
+func (l *Language) CheckWhens(def *wire.Definition) []wire.Problem {
+	var problems []wire.Problem
+	for i := range def.Transitions {
+		when := def.Transitions[i].When
+		if when == "" {
+			continue
+		}
+		path := fmt.Sprintf("transitions[%d].when", i)
+		_, err := l.CompileText(path, when)
+		var refused *fault.Error
+		if errors.As(err, &refused) {
+			problems = append(problems, wire.Problem{Path: path, Code: InvalidCondition, Message: "this " + strings.TrimPrefix(refused.Message, path+" ")})
+		}
+	}
+	return problems
+}
+
+func (l *Language) compile(env *cel.Env, field, text string) (*Program, error) {
+	checked, issues := env.Compile(text)
+	if problems := issues.Errors(); len(problems) > 0 {
+		return nil, refusal(field, problems[0])
+	}
+	if kind := checked.OutputType().Kind(); kind != types.BoolKind && kind != types.DynKind {
+		return nil, refuse(field, "must give true or false, not %s", checked.OutputType())
+	}
+	p := &Program{text: text, env: env, functions: l.functions, checked: checked}
+	root := ast.NavigateAST(checked.NativeRep())
+	for _, loop := range ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind)) {
+		p.loops = true
+		p.builds = p.builds || loop.AsComprehension().AccuInit().Kind() != ast.LiteralKind
+	}
+	p.history = len(ast.MatchDescendants(root, ast.FunctionMatcher(transitionedFrom))) > 0
+	p.instance = len(ast.MatchDescendants(root, ast.FunctionMatcher(visitsFunction))) > 0 ||
+		slices.ContainsFunc(ast.MatchDescendants(root, ast.KindMatcher(ast.IdentKind)), func(e ast.NavigableExpr) bool {
+			return e.AsIdent() == instanceVariable
+		})
+	var err error
+	if p.fast, err = p.plan(); err != nil {
+		return nil, refuse(field, "cannot be evaluated: %s", shorten(err.Error()))
+	}
+	return p, nil
+}
+
+func refusal(field string, problem *common.Error) *fault.Error {
+	line, column := problem.Location.Line(), problem.Location.Column()+1
+	if line < 1 {
+		return refuse(field, "is no usable condition: %s", shorten(problem.Message))
+	}
+	return refuse(field, "is no usable condition: at line %d, column %d: %s", line, column, shorten(problem.Message)).
+		With("line", line).With("column", column)
+}
+
+// shorten cuts a compiler's message, which may quote much of the condition.
+func shorten(message string) string { return clip(message, maxMessage) }
+
+func clip(text string, most int) string {
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,73 @@
+// Package condition is the one language in which conditions over tokens are written and
+// judged: rules, the inline guards of transitions, and what breaker.token.find looks for.
+//
+// # Two forms, one language
+//
+// A condition is an expression in CEL (cel.dev) that gives true or false:
+//
+//	token.place == "review" && token.data.amount > 1000
+//	token.arrived_at < timestamp("2026-03-01T00:00:00Z") && has(token.data.reviewer)
+//	token.data.items.exists(i, i.sku.startsWith("A-")) && token.visits("draft") < 3
+//
+// or a tree in JSON, which is turned into such an expression before anything is judged:
+//
+//	{"and": [
+//	  {"field_greater_than": {"field": "data.amount", "value": 1000}},
+//	  {"or": [{"field_exists": {"field": "data.reviewer"}}, {"expression": "token.age() > duration(\"48h\")"}]},
+//	  {"not": {"in": {"field": "data.status", "values": ["draft", "parked"]}}}
+//	]}
+//
+// The kinds of a tree are field_exists, field_equals, field_greater_than, field_less_than,
+// field_contains (each with value), field_matches (with pattern), in (with values), and, or,
+// not and expression. Also read are {"field_exists": "data.x"}, value in place of pattern and
+// values, and the tagged form {"type": "and", "conditions": […]}; Program.Canonical gives
+// the form above.
+//
+// # What can be asked
+//
+//	token     id, place, instance_id, workflow_id, data, metadata, created_at, updated_at,
+//	          arrived_at, arrival_sequence
+//	tokens    those that a firing would consume
+//	instance  id, workflow_id, workflow_version, status, tokens (the whole marking), visits
+//	          (arrivals by place), created_at, updated_at; empty where there is no instance
+//
+// A token has functions of its own:
+//
+//	field_exists(path)  field(path)  field_equals(path, x)  field_greater_than(path, x)
+//	field_less_than(path, x)  field_contains(path, x)  field_matches(path, pattern)
+//	field_in(path, [x, …])
+//	has_transitioned_from(place)  visits(place)  age()  time_in_place()
+//	agent_output(id)  agent_output_exists(id)  agent_succeeded(id), and the same for function_
+//
+// A path is data or metadata, then .name, [3] or ["odd name"]; it is written out, not
+// computed. A bare number in it (data.items.0) is an index where it meets a list and a name
+// where it meets an object.
+//
+// Numbers of a document that are written without a point and an exponent are ints, others
+// doubles; the two compare as numbers, but arithmetic does not mix them.
+//
+// # What is missing
+//
+// A condition that cannot be answered does not pass: a member that is not there, a text
+// where a number was meant, an answer that is neither true nor false. So
+// token.data.x == 1 and token.data.x != 1 both reject a token without x, and so does
+// !(token.data.x == 1); has() asks. The field_ functions, and so the trees, are kinder: a
+// field that is missing makes them false, and their not true. They too cannot say whether a
+// text is greater than a number.
+//
+// Explain says in a sentence which of these it was, with the values that decided it.
+//
+// # Limits
+//
+// Conditions come from outside, so each of these is bounded: an expression has at most 4 KB
+// and 64 levels, a tree 16 KB, 32 levels and 256 conditions; loops nest twice; a path has at
+// most 256 bytes and 32 steps; a regular expression 512 bytes and 500 instructions, and one
+// match a number of steps; one evaluation has limits of work, memory and one second. Beyond
+// the bounds the caller is told, since "does not pass" would be a guess.
+//
+// # How it is fast
+//
+// An Input decodes nothing before it is asked, and then one level of a document at a time,
+// however many conditions ask about it. Nothing here does I/O or reads a clock: the caller
+// brings the time.
+package condition

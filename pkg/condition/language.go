@@ -1,0 +1,146 @@
+package condition
+
+import (
+	"fmt"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/types"
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+const (
+	// maxText is how long a CEL expression may be, in bytes.
+	maxText = 4 << 10
+	// maxNesting is how deep its expressions may nest, maxLoops its comprehensions: two
+	// compare two lists with one another, and three would only spend the cost limit.
+	maxNesting = 64
+	maxLoops   = 2
+	maxNodes   = 4000
+	// A tree may hold several expressions, and has been checked node by node before.
+	maxTreeText    = 128 << 10
+	maxTreeNesting = 4 * maxNesting
+	maxTreeNodes   = 8 * maxNodes
+	// maxRecovery bounds what the parser tries after a first fault, of which we show one.
+	maxRecovery = 4
+	// maxMessage is how many bytes of the compiler's message are shown.
+	maxMessage = 300
+
+	maxCost = 200_000
+	// maxMemory is in values, or in tens of bytes of text. An instance's state, and so a
+	// token, has less than half of that.
+	maxMemory = 2 << 20
+	// maxDepth is above the nesting that token data may have.
+	maxDepth = 80
+	// checkEvery is after how many rounds of a loop an evaluation looks at its context.
+	checkEvery = 16
+
+	cachedPrograms = 256
+)
+
+// Language compiles conditions. It keeps the last ones, is safe for concurrent use and holds
+// nothing that must be closed.
+type Language struct {
+	// text is the language as people write it, tree that which trees are turned into: the
+	// same, with room for more.
+	text, tree *cel.Env
+	functions  *functions
+	programs   *lru.Cache[string, *Program]
+}
+
+// New makes a Language. It fails only when the language itself cannot be set up.
+func New() (*Language, error) {
+	ours, err := newFunctions()
+	if err != nil {
+		return nil, err
+	}
+	registry, err := types.NewRegistry()
+	if err != nil {
+		return nil, fmt.Errorf("setting up the language of conditions: %w", err)
+	}
+	options := append([]cel.EnvOption{
+		cel.CustomTypeAdapter(registry),
+		cel.CustomTypeProvider(provider{registry}),
+		cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{ExcludeFunctions: []*env.Function{{Name: matchesFunction}}})),
+		cel.Variable(tokenVariable, tokenType),
+		cel.Variable(tokensVariable, tokensType),
+		cel.Variable(instanceVariable, instanceType),
+		cel.EnableMacroCallTracking(),
+		cel.CrossTypeNumericComparisons(true),
+		cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(maxText),
+		cel.ParserRecursionLimit(maxNesting),
+		cel.ParserErrorRecoveryLimit(maxRecovery),
+		cel.ExpressionNodeLimit(maxNodes),
+		cel.ASTValidators(
+			cel.ValidateComprehensionNestingLimit(maxLoops),
+			ours.regexes, ours,
+			cel.ValidateTimestampLiterals(),
+			cel.ValidateDurationLiterals(),
+		),
+	}, ours.declarations()...)
+	text, err := cel.NewCustomEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the language of conditions: %w", err)
+	}
+	tree, err := cel.NewCustomEnv(append(options,
+		cel.ParserExpressionSizeLimit(maxTreeText), cel.ParserRecursionLimit(maxTreeNesting), cel.ExpressionNodeLimit(maxTreeNodes))...)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the language of conditions: %w", err)
+	}
+	programs, err := lru.New[string, *Program](cachedPrograms)
+	if err != nil {
+		return nil, err
+	}
+	return &Language{text: text, tree: tree, functions: ours, programs: programs}, nil
+}
+
+// Name and Validate make functions the check of what only a compiler can say about calls.
+func (f *functions) Name() string { return "breaker.validator.functions" }
+
+// Validate reports every path that is none, every pattern of field_matches that is none, and
+// every attempt to make a token or an instance.
+func (f *functions) Validate(_ *cel.Env, _ cel.ValidatorConfig, condition *ast.AST, issues *cel.Issues) {
+	root := ast.NavigateAST(condition)
+	for _, made := range ast.MatchDescendants(root, ast.KindMatcher(ast.StructKind)) {
+		if name := made.AsStruct().TypeName(); name == tokenType.TypeName() || name == instanceType.TypeName() {
+			issues.ReportErrorAtID(made.ID(), "a condition cannot make a %s", name)
+		}
+	}
+	for _, function := range onFields {
+		for _, call := range ast.MatchDescendants(root, ast.FunctionMatcher(function.name)) {
+			f.validateCall(call.AsCall().Args(), function.name, issues)
+		}
+	}
+}
+
+func (f *functions) validateCall(args []ast.Expr, name string, issues *cel.Issues) {
+	if len(args) == 0 {
+		return
+	}
+	text, ok := literalText(args[0])
+	if !ok {
+		issues.ReportErrorAtID(args[0].ID(), `the path of %s must be written out, such as "data.amount"`, name)
+		return
+	}
+	if _, err := f.path(text); err != nil {
+		issues.ReportErrorAtID(args[0].ID(), "%s", err)
+	}
+	if name != fieldMatches || len(args) < 2 {
+		return
+	}
+	if pattern, ok := literalText(args[1]); ok {
+		if _, err := f.compile(pattern); err != nil {
+			issues.ReportErrorAtID(args[1].ID(), "the regular expression cannot be used: %s", err)
+		}
+	}
+}
+
+func literalText(expression ast.Expr) (string, bool) {
+	if expression.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	text, ok := expression.AsLiteral().(types.String)
+	return string(text), ok
+}
