@@ -10,6 +10,7 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/seed-42b4788c/circuit-breaker/pkg v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/pkg/natstest v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/services/rules v0.0.0-00010101000000-000000000000
 	github.com/seed-42b4788c/circuit-breaker/services/token v0.0.0-00010101000000-000000000000
 	github.com/seed-42b4788c/circuit-breaker/services/transition v0.0.0-00010101000000-000000000000
 	go.uber.org/goleak v1.3.0
@@ -79,6 +80,8 @@ require (
 replace github.com/seed-42b4788c/circuit-breaker/pkg => ../../pkg
 
 replace github.com/seed-42b4788c/circuit-breaker/pkg/natstest => ../../pkg/natstest
+
+replace github.com/seed-42b4788c/circuit-breaker/services/rules => ../../services/rules
 
 replace github.com/seed-42b4788c/circuit-breaker/services/token => ../../services/token
 

@@ -259,9 +259,10 @@ func (c *Committer) current(ctx context.Context, candidates []wire.WorkflowRecor
 	return loaded, false, err
 }
 
-// isStorage reports an error of the store, not of the decision.
+// isStorage reports an error of the store, or of a guard that could not be asked: not of the
+// decision.
 func isStorage(err error) bool {
-	return errors.Is(err, ErrNotSent) || errors.Is(err, ErrStreamFull) || errors.Is(err, fault.Timeout) ||
+	return errors.Is(err, ErrNotSent) || errors.Is(err, ErrStreamFull) || errors.Is(err, fault.Timeout) || errors.Is(err, fault.RulesMissing) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
 // Ack is the server's word that a message is stored.
@@ -85,6 +88,39 @@ func (b *Bus) Publish(ctx context.Context, msg *nats.Msg) (Ack, error) {
 		return Ack{}, fmt.Errorf("%w: %w", ErrAmbiguous, err)
 	}
 	return ParseAck(reply.Data)
+}
+
+// Put stores a message after a revision of its subject (0: as the first) and returns its
+// sequence. When no answer comes it looks what happened, and tries again until it knows. It
+// fails with ErrWrongSequence, ErrStreamFull or ErrNotSent when nothing was stored, and with
+// fault.Timeout when that could not be learned in time.
+func (b *Bus) Put(ctx context.Context, stream string, msg *nats.Msg, revision uint64) (uint64, error) {
+	commit := uuid.NewString()
+	Expect(msg, msg.Subject, revision)
+	msg.Header[wire.HeaderCommit] = []string{commit}
+	unanswered := false
+	for attempt := 1; ; attempt++ {
+		ack, err := b.Publish(ctx, msg)
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		unanswered = unanswered || errors.Is(err, ErrAmbiguous)
+		if !unanswered {
+			return 0, err
+		}
+		// An earlier attempt may be stored, whatever this one was answered.
+		look, cancel := context.WithTimeout(ctx, b.cfg.AckTimeout)
+		next, err := b.Next(look, stream, msg.Subject, revision+1)
+		cancel()
+		switch {
+		case err == nil && next.Header.Get(wire.HeaderCommit) == commit:
+			return next.Sequence, nil
+		case err == nil:
+			return 0, ErrWrongSequence
+		case ctx.Err() != nil, pause(ctx, attempt) != nil:
+			return 0, unknown(err)
+		}
+	}
 }
 
 // ParseAck reads the server's answer to a publish, see Publish for the errors.

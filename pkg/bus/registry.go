@@ -227,6 +227,28 @@ func (r *Registry) entry(ctx context.Context, key string) (*Message, error) {
 	return msg, nil
 }
 
+// ReadAll reads every workflow's record from the bucket, as it is at this moment.
+func (r *Registry) ReadAll(ctx context.Context) ([]wire.WorkflowRecord, error) {
+	var all []wire.WorkflowRecord
+	_, err := r.bus.Scan(ctx, TailConfig{
+		Stream: BucketStream(wire.BucketWorkflows), Subjects: []string{BucketSubject(wire.BucketWorkflows, "*")},
+	}, func(m *Message) error {
+		if len(m.Data) == 0 {
+			return nil // It was removed.
+		}
+		var record wire.WorkflowRecord
+		if err := json.Unmarshal(m.Data, &record); err != nil {
+			return fmt.Errorf("registry record %s: %w", m.Subject, err)
+		}
+		all = append(all, record)
+		return nil
+	})
+	if errors.Is(err, ErrNoStream) {
+		return nil, unavailable(err)
+	}
+	return all, err
+}
+
 // Write stores a record that was read at a revision (0: that did not exist). It fails with
 // fault.Conflict when somebody else wrote it meanwhile.
 func (r *Registry) Write(ctx context.Context, record wire.WorkflowRecord, revision uint64) error {
@@ -393,25 +415,42 @@ func (r *Registry) Net(ctx context.Context, workflowID string, version int) (*pe
 }
 
 func (r *Registry) load(ctx context.Context, record *wire.WorkflowRecord, version int) (*Version, error) {
-	// Definitions are few and at the beginning of their subject, version n is the n-th.
-	var from uint64 = 1
-	for {
-		msg, err := r.bus.Next(ctx, record.Stream, wire.DefinitionSubject(record.ID), from)
+	var found *wire.Workflow
+	err := r.bus.Definitions(ctx, record, func(w *wire.Workflow, _ uint64) bool {
+		if w.Version == version {
+			found = w
+		}
+		return found == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, fault.New(fault.VersionNotFound, "workflow %q has no version %d; the newest is %d", record.Name, version, record.Version).
+			With("version", version)
+	}
+	return Compile(found)
+}
+
+// Definitions reads the versions of a workflow as its stream has them, oldest first, each
+// with its sequence, until yield returns false. It fails with fault.Unavailable.
+func (b *Bus) Definitions(ctx context.Context, record *wire.WorkflowRecord, yield func(*wire.Workflow, uint64) bool) error {
+	for from := uint64(1); ; {
+		msg, err := b.Next(ctx, record.Stream, wire.DefinitionSubject(record.ID), from)
 		switch {
 		case errors.Is(err, ErrNoMessage):
-			return nil, fault.New(fault.VersionNotFound, "workflow %q has no version %d; the newest is %d", record.Name, version, record.Version).
-				With("version", version)
+			return nil
 		case errors.Is(err, ErrNoStream):
-			return nil, streamGone(err)
+			return streamGone(err)
 		case err != nil:
-			return nil, err
+			return err
 		}
 		var w wire.Workflow
 		if err := json.Unmarshal(msg.Data, &w); err != nil {
-			return nil, fmt.Errorf("definition of %s at %d: %w", record.ID, msg.Sequence, err)
+			return fmt.Errorf("definition of %s at %d: %w", record.ID, msg.Sequence, err)
 		}
-		if w.Version == version {
-			return Compile(&w)
+		if !yield(&w, msg.Sequence) {
+			return nil
 		}
 		from = msg.Sequence + 1
 	}

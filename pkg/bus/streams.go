@@ -66,6 +66,21 @@ func (b *Bus) EnsureShared(ctx context.Context) error {
 	return nil
 }
 
+// EnsureVersioned creates a bucket that keeps every change of every key, for the service
+// that owns it. It is idempotent.
+func (b *Bus) EnsureVersioned(ctx context.Context, bucket, description string) error {
+	// As the client makes the stream of a bucket, except that it would keep 64 changes at
+	// most. It also takes a stream without a limit for no bucket.
+	const every = 1 << 40
+	_, err := b.ensureStream(ctx, jetstream.StreamConfig{
+		Name: BucketStream(bucket), Subjects: []string{BucketSubject(bucket, ">")}, Description: description,
+		Storage: b.cfg.storage(), Replicas: b.cfg.Replicas, Discard: jetstream.DiscardNew,
+		MaxMsgsPerSubject: every, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1,
+		AllowDirect: true, AllowRollup: true, DenyDelete: true, Duplicates: duplicateWindow,
+	})
+	return err
+}
+
 // EnsureWorkflowStream creates the stream of a workflow, or brings an existing one to the
 // configured settings, never at the price of a message. It reports whether it created it,
 // and fails with fault.StreamMismatch when an existing stream cannot be brought there, with

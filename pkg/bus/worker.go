@@ -18,9 +18,16 @@ import (
 
 // WorkerConfig says what a Worker takes from a stream.
 type WorkerConfig struct {
-	Stream, Durable, Filter string
+	Stream, Durable string
+	Filters         []string
+	// From is the sequence at which a durable begins that is not there yet; one that is
+	// there stays as it is. 0 is the beginning, and brings a durable that is there to these
+	// settings.
+	From uint64
 	// Concurrency is how many messages this copy works on at once.
 	Concurrency int
+	// Slots, unless nil, are shared with other workers: each message in hand holds one.
+	Slots chan struct{}
 	// AckWait is how long one message may take before another copy gets it.
 	AckWait time.Duration
 }
@@ -50,17 +57,17 @@ const (
 // NewWorker makes a worker. handle gets each message with a context that carries its trace
 // and ends with AckWait; what it returns settles the message, see Settle.
 func NewWorker(b *Bus, cfg WorkerConfig, handle func(context.Context, jetstream.Msg) error) *Worker {
-	w := &Worker{bus: b, cfg: cfg, handle: handle, slots: make(chan struct{}, max(cfg.Concurrency, 1))}
+	w := &Worker{bus: b, cfg: cfg, handle: handle, slots: cfg.Slots}
+	if w.slots == nil {
+		w.slots = make(chan struct{}, max(cfg.Concurrency, 1))
+	}
 	w.settled, _ = b.tel.Meter.Int64Counter("breaker.worker.messages", metric.WithDescription("messages of durable consumers, by how they were settled"))
 	return w
 }
 
 // Start makes the durable consumer if it is missing, and begins to work.
 func (w *Worker) Start(ctx context.Context) error {
-	consumer, err := w.bus.JS.CreateOrUpdateConsumer(ctx, w.cfg.Stream, jetstream.ConsumerConfig{
-		Durable: w.cfg.Durable, FilterSubject: w.cfg.Filter,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: w.cfg.AckWait, MaxDeliver: -1, MaxAckPending: workerPending,
-	})
+	consumer, err := w.consumer(ctx)
 	if err != nil {
 		return fmt.Errorf("making the consumer %s: %w", w.cfg.Durable, err)
 	}
@@ -71,6 +78,38 @@ func (w *Worker) Start(ctx context.Context) error {
 		return fmt.Errorf("consuming %s: %w", w.cfg.Durable, err)
 	}
 	return nil
+}
+
+func (w *Worker) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	cfg := jetstream.ConsumerConfig{
+		Durable: w.cfg.Durable, FilterSubjects: w.cfg.Filters,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: w.cfg.AckWait, MaxDeliver: -1, MaxAckPending: workerPending,
+	}
+	if len(w.cfg.Filters) == 1 {
+		cfg.FilterSubject, cfg.FilterSubjects = w.cfg.Filters[0], nil
+	}
+	if w.cfg.From == 0 {
+		return w.bus.JS.CreateOrUpdateConsumer(ctx, w.cfg.Stream, cfg)
+	}
+	cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.cfg.From
+	consumer, err := w.bus.JS.Consumer(ctx, w.cfg.Stream, w.cfg.Durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		consumer, err = w.bus.JS.CreateConsumer(ctx, w.cfg.Stream, cfg)
+		// Another copy was faster, and may have begun elsewhere.
+		if errors.Is(err, jetstream.ErrConsumerExists) {
+			consumer, err = w.bus.JS.Consumer(ctx, w.cfg.Stream, w.cfg.Durable)
+		}
+	}
+	return consumer, err
+}
+
+// Closed is closed when nothing more comes, because the durable was deleted or the worker
+// stopped; nil before Start.
+func (w *Worker) Closed() <-chan struct{} {
+	if w.consume == nil {
+		return nil
+	}
+	return w.consume.Closed()
 }
 
 // Stop takes no more messages and waits for those in hand; when ctx ends first, they are

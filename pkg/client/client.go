@@ -153,7 +153,7 @@ func passing(err error) bool {
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return false
 	}
-	return errors.Is(err, fault.Unavailable) || errors.Is(err, fault.Overloaded) || errors.Is(err, fault.Timeout)
+	return errors.Is(err, fault.Unavailable) || errors.Is(err, fault.RulesMissing) || errors.Is(err, fault.Overloaded) || errors.Is(err, fault.Timeout)
 }
 
 // send makes one attempt and gives whatever fails a code.

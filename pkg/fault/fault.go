@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ const (
 	InstanceNotFound   Code = "instance_not_found"
 	TokenNotFound      Code = "token_not_found"
 	TransitionNotFound Code = "transition_not_found"
+	RuleNotFound       Code = "rule_not_found"
 
 	// 409: it contradicts what happened meanwhile.
 	Conflict          Code = "conflict"
@@ -37,6 +39,8 @@ const (
 	RequestIDReused   Code = "request_id_reused"
 	TokenMoved        Code = "token_moved"
 	WorkflowExists    Code = "workflow_exists"
+	RuleExists        Code = "rule_exists"
+	RuleInUse         Code = "rule_in_use"
 	InstanceSuspended Code = "instance_suspended"
 	StreamMismatch    Code = "stream_mismatch"
 
@@ -45,7 +49,8 @@ const (
 	TokenEnded       Code = "token_ended"
 	WorkflowArchived Code = "workflow_archived"
 
-	// 422: the net says no.
+	// 422: the net or a rule says no.
+	RuleRejected         Code = "rule_rejected"
 	TransitionNotEnabled Code = "transition_not_enabled"
 	PlaceMismatch        Code = "place_mismatch"
 	SchemaViolation      Code = "schema_violation"
@@ -63,10 +68,11 @@ const (
 var statuses = map[Code]int{
 	BadRequest: 400, UnknownField: 400, InvalidField: 400, InvalidDefinition: 400,
 	WorkflowNotFound: 404, VersionNotFound: 404, InstanceNotFound: 404, TokenNotFound: 404, TransitionNotFound: 404,
-	Conflict: 409, SequenceMismatch: 409, VersionMismatch: 409, RequestIDReused: 409, TokenMoved: 409,
-	WorkflowExists: 409, InstanceSuspended: 409, StreamMismatch: 409,
+	RuleNotFound: 404,
+	Conflict:     409, SequenceMismatch: 409, VersionMismatch: 409, RequestIDReused: 409, TokenMoved: 409,
+	WorkflowExists: 409, RuleExists: 409, RuleInUse: 409, InstanceSuspended: 409, StreamMismatch: 409,
 	InstanceFinished: 410, TokenEnded: 410, WorkflowArchived: 410,
-	TransitionNotEnabled: 422, PlaceMismatch: 422, SchemaViolation: 422, LimitExceeded: 422,
+	RuleRejected: 422, TransitionNotEnabled: 422, PlaceMismatch: 422, SchemaViolation: 422, LimitExceeded: 422,
 	Overloaded: 429, Internal: 500, Unavailable: 503, RulesMissing: 503, Timeout: 504, WorkflowFull: 507,
 }
 
@@ -171,11 +177,20 @@ const (
 func Encode(err error) (code, message string, body []byte) {
 	e := From(err)
 	message = oneLine(e.Message)
-	body, mErr := json.Marshal(e)
+	body, mErr := marshal(e)
 	if mErr != nil {
-		body, _ = json.Marshal(&Error{Code: e.Code, Message: e.Message})
+		body, _ = marshal(&Error{Code: e.Code, Message: e.Message})
 	}
 	return strconv.Itoa(e.Code.Status()), message, body
+}
+
+// marshal leaves <, > and & as they are: explanations compare, and people read them raw.
+func marshal(e *Error) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(e)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Decode turns an error reply back; nil when the reply is no error. header is the value of

@@ -58,6 +58,13 @@ func advance(state *wire.State, ev *wire.Event) (*wire.State, error) {
 	next.NatsSequence = 0
 	next.WorkflowVersion = ev.WorkflowVersion
 	next.UpdatedAt = ev.Timestamp
+	next.AutomaticChain = 0
+	if ev.Automatic {
+		next.AutomaticChain = state.AutomaticChain + 1
+	}
+	if ev.EventType == wire.EventType(wire.LifecycleMigrated) {
+		next.Migrations++
+	}
 
 	tokens, born, err := marking(state, ev)
 	if err != nil {
@@ -140,7 +147,11 @@ func marking(state *wire.State, ev *wire.Event) (after []wire.Token, born int, e
 	if len(ev.Produced) == len(moved) {
 		return after, 0, nil
 	}
-	data, metadata, err := mergedDocuments(ev.Consumed, taken)
+	parents := make([]*wire.Token, len(ev.Consumed))
+	for i := range ev.Consumed {
+		parents[i] = taken[ev.Consumed[i].TokenID]
+	}
+	data, metadata, err := mergedDocuments(parents)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -171,10 +182,9 @@ func arrive(t *wire.Token, place string, ev *wire.Event) {
 
 // mergedDocuments is what a new token inherits: the documents of the consumed tokens,
 // merged in the order in which the event lists them.
-func mergedDocuments(consumed []wire.Consumed, tokens map[string]*wire.Token) (data, metadata json.RawMessage, err error) {
+func mergedDocuments(consumed []*wire.Token) (data, metadata json.RawMessage, err error) {
 	data = emptyObject
-	for i := range consumed {
-		t := tokens[consumed[i].TokenID]
+	for i, t := range consumed {
 		if i == 0 {
 			data, metadata = t.Data, t.Metadata
 			continue

@@ -64,6 +64,10 @@ type Fire struct {
 	ExpectedSequence uint64
 	// ArrivalSequence fences TokenID, as in Update; it needs TokenID.
 	ArrivalSequence uint64
+	// Guards is what the event says of the rules that were asked, under GuardsMember.
+	Guards json.RawMessage
+	// Automatic: the transition must be auto, and the firing counts in the state's chain.
+	Automatic bool
 }
 
 // Complete records what a function or an agent did for a token and, with TransitionID,
@@ -83,7 +87,13 @@ type Complete struct {
 	Data       json.RawMessage
 	Attempts   int
 	DurationMS int64
+	// Guards is what the event says of the rules that were asked, when it fires.
+	Guards json.RawMessage
 }
+
+// GuardsMember is the member of a firing event's metadata that holds Guards; what a request
+// puts there itself is replaced.
+const GuardsMember = "rules"
 
 // Cancel ends one token, or without TokenID every token and so the instance.
 type Cancel struct {

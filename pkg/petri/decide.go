@@ -36,17 +36,8 @@ func Decide(net *Net, state *wire.State, cmd Command, meta Meta, limits Limits) 
 	if state == nil {
 		return nil, reject(codeInstanceNotFound, "there is no such instance")
 	}
-	var fenced error
-	switch c := cmd.(type) {
-	case Complete:
-		fenced = d.completable(c)
-	case Fire:
-		fenced = d.fence(c.TokenID, c.ArrivalSequence)
-	case Update:
-		fenced = d.fence(c.TokenID, c.ArrivalSequence)
-	}
-	if fenced != nil {
-		return nil, fenced
+	if err := d.fenced(cmd); err != nil {
+		return nil, err
 	}
 	if err := d.running(cmd); err != nil {
 		return nil, err
@@ -73,21 +64,6 @@ func Decide(net *Net, state *wire.State, cmd Command, meta Meta, limits Limits) 
 		return d.migrate(c)
 	}
 	return nil, reject(codeInvalidField, "there is no such command")
-}
-
-// Consumes lists the tokens that a firing would take, in the order of the input arcs, or
-// says with Decide's own rejection why it is not enabled. Guards are asked about these
-// tokens. What it points at belongs to the state and must not be changed.
-func Consumes(net *Net, state *wire.State, fire Fire) ([]*wire.Token, error) {
-	d := &decision{net: net, state: state}
-	if state == nil {
-		return nil, reject(codeInstanceNotFound, "there is no such instance")
-	}
-	if err := d.running(fire); err != nil {
-		return nil, err
-	}
-	_, consumed, err := d.bind(fire)
-	return consumed, err
 }
 
 // decision is one run of Decide.
@@ -171,6 +147,20 @@ func (d *decision) token(id string, arrival uint64) (*wire.Token, error) {
 			with("token_id", id).with("arrival_sequence", t.ArrivalSequence).with("place", t.Place)
 	}
 	return t, nil
+}
+
+// fenced refuses a command whose token has moved on, and a result that says too little of
+// itself.
+func (d *decision) fenced(cmd Command) error {
+	switch c := cmd.(type) {
+	case Complete:
+		return d.completable(c)
+	case Fire:
+		return d.fence(c.TokenID, c.ArrivalSequence)
+	case Update:
+		return d.fence(c.TokenID, c.ArrivalSequence)
+	}
+	return nil
 }
 
 // fence refuses a command for a token that has moved on since arrival; 0 is no fence.

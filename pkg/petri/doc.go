@@ -109,8 +109,8 @@
 //
 // # What is not here
 //
-// Rules, conditions and JSON Schemas are asked around the engine: Consumes says about which
-// tokens. Functions, agents and time-outs are bound in a definition, and only their
+// Rules, conditions and JSON Schemas are asked around the engine: Bind says about which
+// tokens and documents. Functions, agents and time-outs are bound in a definition, and only their
 // transitions are checked here. That a request was seen before is for the commit loop to
 // find in State.Requests; the engine only remembers it.
 package petri

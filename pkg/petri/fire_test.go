@@ -321,11 +321,11 @@ func TestTheWrongPlaceIsNamed(t *testing.T) {
 	if d := e.refused("place_mismatch", Fire{TransitionID: "submit", ToPlace: "approved"}); d["to_place"] != "approved" {
 		t.Errorf("details are %v", d)
 	}
-	if _, err := Consumes(e.net, e.state, Fire{TransitionID: "check"}); asRejection(err).Code != "transition_not_enabled" {
-		t.Errorf("Consumes said %v", err)
+	if _, err := Bind(e.net, e.state, Fire{TransitionID: "check"}, Limits{}); asRejection(err).Code != "transition_not_enabled" {
+		t.Errorf("Bind said %v", err)
 	}
-	taken, err := Consumes(e.net, e.state, Fire{TransitionID: "submit"})
-	if err != nil || len(taken) != 1 || taken[0].ID != e.root() {
-		t.Errorf("Consumes said %v, %v", taken, err)
+	binding, err := Bind(e.net, e.state, Fire{TransitionID: "submit"}, Limits{})
+	if err != nil || len(binding.Consumed) != 1 || binding.Consumed[0].ID != e.root() {
+		t.Errorf("Bind said %v, %v", binding, err)
 	}
 }

@@ -39,30 +39,52 @@ func (d *decision) fire(c Fire) (*wire.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	context, err := document("metadata", c.Metadata, d.limits.MaxDepth)
+	if c.Automatic && !ch.t.Auto {
+		return nil, invalidField("automatic", "%s is no automatic transition", ch.t.ID)
+	}
+	ev := d.event(wire.EventTransitioned)
+	ev.Automatic = c.Automatic
+	if ev.Metadata, err = d.context(c.Metadata, c.Guards); err != nil {
+		return nil, err
+	}
+	return d.transition(ev, ch, consumed, edit)
+}
+
+// context is the metadata of a firing's event: what the request says, and what the guards
+// say, which nobody else can.
+func (d *decision) context(metadata, guards json.RawMessage) (json.RawMessage, error) {
+	said, err := decodeObject("metadata", metadata, d.limits.MaxDepth)
 	if err != nil {
 		return nil, err
 	}
-	ev := d.event(wire.EventTransitioned)
-	if len(context) > len(emptyObject) {
-		ev.Metadata = context
+	delete(said, GuardsMember)
+	if len(guards) > 0 {
+		v, err := decode(guards)
+		if err != nil {
+			return nil, inField(GuardsMember, err)
+		}
+		if said == nil {
+			said = object{}
+		}
+		said[GuardsMember] = v
 	}
-	return d.transition(ev, ch, consumed, edit)
+	if pruned, ok := prune(said).(object); ok && len(pruned) > 0 {
+		return encode(pruned)
+	}
+	return nil, nil
 }
 
 // transition fills an event with a firing and finishes it.
 func (d *decision) transition(ev *wire.Event, ch *chooser, consumed []*wire.Token, edit change) (*wire.Event, error) {
 	ev.TransitionID = ch.t.ID
 	ev.Consumed = make([]wire.Consumed, len(consumed))
-	byID := make(map[string]*wire.Token, len(consumed))
 	for i, t := range consumed {
 		ev.Consumed[i] = wire.Consumed{TokenID: t.ID, Place: t.Place}
-		byID[t.ID] = t
 	}
 	var docs documents
 	var err error
 	if ch.t.spreads || edit.result != nil {
-		if docs.rawData, docs.rawMetadata, err = mergedDocuments(ev.Consumed, byID); err != nil {
+		if docs.rawData, docs.rawMetadata, err = mergedDocuments(consumed); err != nil {
 			return nil, err
 		}
 	}
@@ -182,14 +204,15 @@ func (d *decision) complete(c Complete) (*wire.Event, error) {
 		Binding: c.Binding, Kind: c.Kind, Outcome: c.Outcome, Attempts: c.Attempts, DurationMS: c.DurationMS,
 	}
 	if c.TransitionID != "" {
-		ch, consumed, err := d.bind(Fire{
-			TokenID: c.TokenID, TransitionID: c.TransitionID, ArrivalSequence: c.ArrivalSequence,
-		})
+		ch, consumed, err := d.bind(c.firing())
 		if err != nil {
 			return nil, err
 		}
 		ev := d.event(wire.EventTransitioned)
 		ev.Work = work
+		if ev.Metadata, err = d.context(nil, c.Guards); err != nil {
+			return nil, err
+		}
 		return d.transition(ev, ch, consumed, edit)
 	}
 	t, err := d.token(c.TokenID, c.ArrivalSequence)
@@ -205,6 +228,11 @@ func (d *decision) complete(c Complete) (*wire.Event, error) {
 	}
 	ev.Patches = map[string]wire.Patch{t.ID: p}
 	return d.finish(ev)
+}
+
+// firing is the firing that follows the result.
+func (c Complete) firing() Fire {
+	return Fire{TokenID: c.TokenID, TransitionID: c.TransitionID, ArrivalSequence: c.ArrivalSequence}
 }
 
 func lifecycleOf(c Complete) string {

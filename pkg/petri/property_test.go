@@ -65,7 +65,7 @@ func (w *walk) step(cmd Command) {
 		w.Fatalf("deciding %T changed the state:\n%s\n%s", cmd, before, after)
 	}
 	if fire, ok := cmd.(Fire); ok && w.state != nil {
-		w.agreesWithConsumes(fire, ev)
+		w.agreesWithBind(fire, ev)
 	}
 	switch {
 	case err != nil:
@@ -85,17 +85,30 @@ func (w *walk) isRejection(err error) {
 	}
 }
 
-func (w *walk) agreesWithConsumes(fire Fire, ev *wire.Event) {
-	taken, err := Consumes(w.net, w.state, fire)
+func (w *walk) agreesWithBind(fire Fire, ev *wire.Event) {
+	binding, err := Bind(w.net, w.state, fire, w.limits)
 	if ev == nil {
 		return
 	}
-	if err != nil || len(taken) != len(ev.Consumed) {
-		w.Fatalf("Consumes says %d tokens, %v; the event %v", len(taken), err, ev.Consumed)
+	if err != nil || len(binding.Consumed) != len(ev.Consumed) {
+		w.Fatalf("Bind says %+v, %v; the event %v", binding, err, ev.Consumed)
 	}
-	for i, t := range taken {
+	for i, t := range binding.Consumed {
 		if t.ID != ev.Consumed[i].TokenID || t.Place != ev.Consumed[i].Place {
-			w.Fatalf("Consumes says %s; the event %v", t.ID, ev.Consumed[i])
+			w.Fatalf("Bind says %s; the event %v", t.ID, ev.Consumed[i])
+		}
+	}
+	if w.net.transitions[fire.TransitionID].spreads {
+		return
+	}
+	for _, p := range ev.Produced {
+		t := ev.Instance.Token(p.TokenID)
+		bound := binding.Metadata
+		if string(bound) == "{}" {
+			bound = nil
+		}
+		if string(t.Data) != string(binding.Data) || string(t.Metadata) != string(bound) {
+			w.Fatalf("Bind says that the firing carries on %s %s; it was %s %s", binding.Data, binding.Metadata, t.Data, t.Metadata)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -50,11 +51,13 @@ func encode[Rep any](reply *Rep) ([]byte, error) {
 	if fast, ok := any(reply).(interface{ AppendJSON([]byte) []byte }); ok {
 		return fast.AppendJSON(make([]byte, 0, replyCapacity)), nil
 	}
-	body, err := json.Marshal(reply)
-	if err != nil {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(reply); err != nil {
 		return nil, fmt.Errorf("encoding the reply: %w", err)
 	}
-	return body, nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // replyCapacity holds a reply with a document of 2 KB.

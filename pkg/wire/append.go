@@ -50,6 +50,9 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	if e.Work != nil {
 		b = e.Work.append(append(b, `,"work":`...))
 	}
+	if e.Automatic {
+		b = append(b, `,"automatic":true`...)
+	}
 	if e.Instance != nil {
 		b = e.Instance.append(append(b, `,"instance":`...))
 	}
@@ -107,6 +110,8 @@ func (w *Work) append(b []byte) []byte {
 func (s *State) append(b []byte) []byte {
 	b = s.Instance.append(b)
 	b = strconv.AppendInt(append(b, `,"births":`...), int64(s.Births), 10)
+	b = appendCount(b, "automatic_chain", uint64(s.AutomaticChain))
+	b = appendCount(b, "migrations", uint64(s.Migrations))
 	if len(s.Requests) > 0 {
 		b = append(b, `,"requests":[`...)
 		for i := range s.Requests {

@@ -43,7 +43,7 @@ func events(t *rapid.T) *wire.Event {
 		InstanceID: words.Draw(t, "instance"), TokenID: words.Draw(t, "token"), FromPlace: words.Draw(t, "from"), ToPlace: words.Draw(t, "to"),
 		TransitionID: words.Draw(t, "transition"), Completes: rapid.Bool().Draw(t, "completes"), Reason: words.Draw(t, "reason"),
 		TriggeredBy: words.Draw(t, "by"), Timestamp: moments.Draw(t, "at"), RequestID: words.Draw(t, "request"),
-		RequestDigest: words.Draw(t, "digest"), Metadata: documents.Draw(t, "metadata"),
+		RequestDigest: words.Draw(t, "digest"), Metadata: documents.Draw(t, "metadata"), Automatic: rapid.Bool().Draw(t, "automatic"),
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "arcs") {
 		ev.Consumed = append(ev.Consumed, wire.Consumed{TokenID: words.Draw(t, "consumed"), Place: words.Draw(t, "place")})
@@ -68,7 +68,8 @@ func events(t *rapid.T) *wire.Event {
 				CreatedAt: moments.Draw(t, "created"), UpdatedAt: moments.Draw(t, "updated"), Reason: words.Draw(t, "reason"),
 				NatsSequence: rapid.Uint64Range(0, 2).Draw(t, "revision"),
 			},
-			Births: rapid.Int().Draw(t, "births"),
+			Births:         rapid.Int().Draw(t, "births"),
+			AutomaticChain: rapid.IntRange(0, 2).Draw(t, "chain"), Migrations: rapid.IntRange(0, 2).Draw(t, "migrations"),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "requests") {
 			ev.Instance.Requests = append(ev.Instance.Requests, wire.RememberedRequest{
@@ -130,6 +131,33 @@ func TestReadStateIsWhatTheLibraryReads(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want.Instance, got); diff != "" {
+			t.Fatalf("the two differ:\n%s", diff)
+		}
+	})
+}
+
+func TestASnapshotIsReadAsItWasWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ev := events(t)
+		if ev.Instance == nil {
+			return
+		}
+		for i := range ev.Instance.Tokens {
+			ev.Instance.Tokens[i].TransitionHistory = nil // never in a snapshot
+		}
+		text, err := json.Marshal(&wire.RuleGuardRequest{Instance: wire.Snapshot{State: *ev.Instance}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want struct{ Instance wire.State }
+		var got wire.RuleGuardRequest
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Instance, got.Instance.State); diff != "" {
 			t.Fatalf("the two differ:\n%s", diff)
 		}
 	})

@@ -38,10 +38,14 @@ type Event struct {
 	Timestamp   time.Time `json:"timestamp"`
 	RequestID   string    `json:"request_id,omitempty"`
 	// RequestDigest identifies the content of the command, see RememberedRequest.
-	RequestDigest string          `json:"request_digest,omitempty"`
-	Metadata      json.RawMessage `json:"metadata,omitempty"`
-	Work          *Work           `json:"work,omitempty"`
-	Instance      *State          `json:"instance,omitempty"`
+	RequestDigest string `json:"request_digest,omitempty"`
+	// Metadata is the context of a firing: the request's metadata, and under rules the
+	// version of every rule that let it pass.
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Work     *Work           `json:"work,omitempty"`
+	// Automatic is true on a firing that the rules service asked for by itself.
+	Automatic bool   `json:"automatic,omitempty"`
+	Instance  *State `json:"instance,omitempty"`
 }
 
 // Consumed is a token that the event took from a place.

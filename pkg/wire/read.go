@@ -80,6 +80,10 @@ func (st *State) scan(s *jsonscan.Scanner) error {
 			return s.Natural(&st.NatsSequence)
 		case "births":
 			return scanInt(s, &st.Births)
+		case "automatic_chain":
+			return scanInt(s, &st.AutomaticChain)
+		case "migrations":
+			return scanInt(s, &st.Migrations)
 		case "requests":
 			return s.Array(func() error {
 				var r RememberedRequest

@@ -20,6 +20,15 @@ const (
 	SubjectTransitionComplete  = "breaker.transition.complete"
 	SubjectTransitionAvailable = "breaker.transition.available"
 
+	SubjectRuleCreate   = "breaker.rule.create"
+	SubjectRuleUpdate   = "breaker.rule.update"
+	SubjectRuleGet      = "breaker.rule.get"
+	SubjectRuleList     = "breaker.rule.list"
+	SubjectRuleDelete   = "breaker.rule.delete"
+	SubjectRuleHistory  = "breaker.rule.history"
+	SubjectRuleEvaluate = "breaker.rule.evaluate"
+	SubjectRuleGuard    = "breaker.rule.guard"
+
 	SubjectTokenCreate  = "breaker.token.create"
 	SubjectTokenInject  = "breaker.token.inject"
 	SubjectTokenGet     = "breaker.token.get"
@@ -317,6 +326,9 @@ type FireRequest struct {
 	Metadata         json.RawMessage `json:"metadata,omitempty"`
 	ExpectedSequence uint64          `json:"expected_sequence,omitempty"`
 	ArrivalSequence  uint64          `json:"arrival_sequence,omitempty"`
+	// Automatic says that nobody asks but the rules service, because the transition is auto
+	// and enabled. Such firings in a row are counted, see State.AutomaticChain.
+	Automatic bool `json:"automatic,omitempty"`
 	Origin
 }
 
@@ -369,13 +381,6 @@ type AvailableTransition struct {
 	Enabled      bool         `json:"enabled"`
 	Explanation  string       `json:"explanation"`
 	RuleResults  []RuleResult `json:"rule_results,omitempty"`
-}
-
-// RuleResult is what one rule said.
-type RuleResult struct {
-	RuleID      string `json:"rule_id"`
-	Passed      bool   `json:"passed"`
-	Explanation string `json:"explanation"`
 }
 
 // AnalyticsRequest asks for figures of a workflow over a window of time.

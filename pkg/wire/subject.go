@@ -10,6 +10,7 @@ const (
 	StreamPlaces      = "PLACES"
 	StreamTimers      = "TIMERS"
 	BucketWorkflows   = "workflows"
+	BucketRules       = "rules"
 	BucketLeases      = "leases"
 	streamPrefix      = "WORKFLOW_"
 	subjectRoot       = "workflows."
@@ -86,6 +87,9 @@ func WorkflowLifecycleSubject(w, kind string) string {
 func InstanceSubjects(w, instance string) string {
 	return subjectRoot + w + ".events.*." + instance + ".*"
 }
+
+// MigratedSubjects matches the migrations of a workflow's instances.
+func MigratedSubjects(w string) string { return LifecycleSubject(w, "*", LifecycleMigrated) }
 
 // EventSubjects matches every event of a workflow.
 func EventSubjects(w string) string { return subjectRoot + w + ".events.>" }

@@ -99,6 +99,11 @@ type State struct {
 	Instance
 	// Births is how many tokens the instance has ever had.
 	Births int `json:"births"`
+	// AutomaticChain is how many automatic firings in a row have led here, without any input
+	// from outside in between.
+	AutomaticChain int `json:"automatic_chain,omitempty"`
+	// Migrations is how often the instance has changed its version.
+	Migrations int `json:"migrations,omitempty"`
 	// Requests remembers the last commands, oldest first, for idempotency.
 	Requests []RememberedRequest `json:"requests,omitempty"`
 }

@@ -9,9 +9,11 @@ require (
 	github.com/rs/zerolog v1.35.1
 	github.com/seed-42b4788c/circuit-breaker/pkg v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/pkg/natstest v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/services/rules v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/services/token v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/services/transition v0.0.0
 	go.uber.org/goleak v1.3.0
+	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
@@ -52,7 +54,6 @@ require (
 	go.opentelemetry.io/otel/sdk/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/exp v0.0.0-20240823005443-9b4947da3948 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
@@ -89,6 +90,8 @@ require (
 replace github.com/seed-42b4788c/circuit-breaker/pkg => ../../pkg
 
 replace github.com/seed-42b4788c/circuit-breaker/pkg/natstest => ../../pkg/natstest
+
+replace github.com/seed-42b4788c/circuit-breaker/services/rules => ../../services/rules
 
 replace github.com/seed-42b4788c/circuit-breaker/services/token => ../../services/token
 

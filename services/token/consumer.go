@@ -21,7 +21,7 @@ const (
 
 func (s *Service) newPurges() *bus.Worker {
 	return bus.NewWorker(s.bus, bus.WorkerConfig{
-		Stream: wire.StreamTimers, Durable: purgesDurable, Filter: wire.TimerDueSubjects(wire.TimerPurge),
+		Stream: wire.StreamTimers, Durable: purgesDurable, Filters: []string{wire.TimerDueSubjects(wire.TimerPurge)},
 		Concurrency: purgeConcurrency, AckWait: s.cfg.PurgeAckWait,
 	}, s.purge)
 }

@@ -31,7 +31,7 @@ func (s *Service) get(ctx context.Context, req wire.TokenGetRequest) (wire.Token
 	if err != nil || !req.History {
 		return token, err
 	}
-	steps, err := s.steps(ctx, out.Record, req.TokenID, out.Sequence)
+	steps, err := s.bus.Steps(ctx, out.Record, out.Sequence, req.TokenID)
 	if err != nil {
 		return wire.Token{}, err
 	}
@@ -45,11 +45,11 @@ func (s *Service) get(ctx context.Context, req wire.TokenGetRequest) (wire.Token
 		if err != nil {
 			return wire.Token{}, err
 		}
-		if room -= step.size() + len(event.Data); room < 0 {
+		if room -= step.Size() + len(event.Data); room < 0 {
 			break
 		}
 		token.History = append(token.History, event)
-		token.TransitionHistory = append(token.TransitionHistory, step.record)
+		token.TransitionHistory = append(token.TransitionHistory, step.Record)
 	}
 	slices.Reverse(token.History)
 	slices.Reverse(token.TransitionHistory)

@@ -18,11 +18,15 @@ type Config struct {
 	TimerConcurrency int
 	// TimerAckWait is how long a due time-out may take before another copy gets it.
 	TimerAckWait time.Duration
+	// GuardTimeout is how long a firing waits for the rules service.
+	GuardTimeout time.Duration
 }
+
+const defaultGuardTimeout = 2 * time.Second
 
 // DefaultConfig suits a small machine.
 func DefaultConfig() Config {
-	return Environment{Base: env.DefaultBase(), TimerConcurrency: 32}.Config()
+	return Environment{Base: env.DefaultBase(), TimerConcurrency: 32, GuardTimeout: defaultGuardTimeout}.Config()
 }
 
 // Validate reports every fault at once.
@@ -34,19 +38,23 @@ func (c Config) Validate() error {
 	if c.TimerAckWait < time.Second {
 		faults = append(faults, fmt.Errorf("timer ack wait must be at least 1s, not %s", c.TimerAckWait))
 	}
+	if c.GuardTimeout < 10*time.Millisecond {
+		faults = append(faults, fmt.Errorf("guard timeout must be at least 10ms, not %s", c.GuardTimeout))
+	}
 	return errors.Join(faults...)
 }
 
 // Environment is the configuration as the program reads it.
 type Environment struct {
 	env.Base
-	TimerConcurrency int `env:"BREAKER_TIMER_CONCURRENCY" envDefault:"32"`
+	TimerConcurrency int           `env:"BREAKER_TIMER_CONCURRENCY" envDefault:"32"`
+	GuardTimeout     time.Duration `env:"BREAKER_GUARD_TIMEOUT" envDefault:"2s"`
 }
 
 // Config is what the service needs of it.
 func (e Environment) Config() Config {
 	return Config{
 		Concurrency: e.Concurrency, RequestTimeout: e.RequestTimeout,
-		TimerConcurrency: e.TimerConcurrency, TimerAckWait: e.ConsumerTimeout,
+		TimerConcurrency: e.TimerConcurrency, TimerAckWait: e.ConsumerTimeout, GuardTimeout: e.GuardTimeout,
 	}
 }

@@ -3,6 +3,7 @@ package transition
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,13 +22,14 @@ const triggeredByTimer = "timer"
 
 func (s *Service) newTimers() *bus.Worker {
 	return bus.NewWorker(s.bus, bus.WorkerConfig{
-		Stream: wire.StreamTimers, Durable: timersDurable, Filter: wire.TimerDueSubjects(wire.TimerTimeout),
+		Stream: wire.StreamTimers, Durable: timersDurable, Filters: []string{wire.TimerDueSubjects(wire.TimerTimeout)},
 		Concurrency: s.cfg.TimerConcurrency, AckWait: s.cfg.TimerAckWait,
 	}, s.timeout)
 }
 
 // timeout fires the transition of one due time-out. Where the token went on, or the
-// instance rests, the refusal is final and the time-out is dropped: resuming sets it again.
+// instance rests, or a guard says no, the refusal is final and the time-out is dropped:
+// resuming sets it again.
 func (s *Service) timeout(ctx context.Context, msg jetstream.Msg) error {
 	var timer wire.Timer
 	if err := json.Unmarshal(msg.Data(), &timer); err != nil {
@@ -44,14 +46,18 @@ func (s *Service) timeout(ctx context.Context, msg jetstream.Msg) error {
 	}
 	_, err = s.committer.Commit(ctx, bus.Change{
 		Field: "token_id", InstanceID: timer.TokenID, WorkflowID: timer.WorkflowID, Origin: origin, Digest: digest,
-		Command: func(_ context.Context, v *bus.Version, _ *wire.State) (petri.Command, error) {
-			if err := guard(v, timer.TransitionID); err != nil {
-				return nil, err
-			}
-			return petri.Fire{
+		Command: func(ctx context.Context, v *bus.Version, state *wire.State) (petri.Command, error) {
+			cmd := petri.Fire{
 				TokenID: timer.TokenID, TransitionID: timer.TransitionID, FromPlace: timer.Place, ArrivalSequence: timer.ArrivalSequence,
-			}, nil
+			}
+			var err error
+			cmd.Guards, err = s.permit(ctx, v, state, cmd, timer.TransitionID)
+			return cmd, err
 		},
 	})
+	if errors.Is(err, fault.RuleRejected) {
+		// The worker logs why a message was dropped, and what a rule says tells token data.
+		return fault.New(fault.RuleRejected, "the guards of %s did not let it pass", timer.TransitionID)
+	}
 	return err
 }

@@ -88,9 +88,9 @@ func (d *deployer) mustArchive(id string) *wire.Workflow {
 // halfUpdate stores the version that a request makes, and stops there as a crash would.
 func (d *deployer) halfUpdate(req wire.WorkflowUpdateRequest) {
 	d.t.Helper()
-	def, content, problems := check(req.Definition)
-	if len(problems) > 0 {
-		d.t.Fatal(problems)
+	def, err := d.deployable(d.t.Context(), req.Definition, req.WorkflowID)
+	if err != nil {
+		d.t.Fatal(err)
 	}
 	digest, err := bus.Digest(wire.SubjectWorkflowUpdate, req.Origin, req)
 	if err != nil {
@@ -98,7 +98,7 @@ func (d *deployer) halfUpdate(req wire.WorkflowUpdateRequest) {
 	}
 	last := d.last(req.WorkflowID)
 	_, err = d.putDefinition(d.t.Context(), &wire.Workflow{
-		ID: last.ID, Version: last.Version + 1, Status: wire.WorkflowActive, Stream: last.Stream, Definition: *def, Digest: content,
+		ID: last.ID, Version: last.Version + 1, Status: wire.WorkflowActive, Stream: last.Stream, Definition: *def.Definition, Digest: def.digest,
 		CreatedAt: last.CreatedAt, DeployedAt: time.Now().UTC(), RequestID: req.RequestID, RequestDigest: digest,
 	}, last.sequence)
 	if err != nil {

@@ -15,6 +15,9 @@
 // It does not guarantee that a time-out fires at its very instant: it fires when it is due
 // and the projector has set it, never before, and at most once for each arrival.
 //
-// A transition that is guarded by rules or a condition is refused (503 rules_unavailable)
-// while no rules service answers.
+// The guards of a transition are asked of the rules service, in the very state that the
+// firing is committed upon: whoever changes the instance in between has them asked again.
+// It fails closed: while no rules service answers, a guarded firing is refused (503
+// rules_unavailable), and so is the deployment of a definition that names rules. Firings
+// without guards go on.
 package transition

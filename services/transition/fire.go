@@ -25,30 +25,21 @@ func (s *Service) fire(ctx context.Context, req wire.FireRequest) (wire.FireRepl
 	}
 	out, err := s.committer.Commit(ctx, bus.Change{
 		Field: field, InstanceID: id, Origin: req.Origin, Digest: digest, ReplySize: firingSize,
-		Command: func(_ context.Context, v *bus.Version, _ *wire.State) (petri.Command, error) {
-			if err := guard(v, req.TransitionID); err != nil {
-				return nil, err
-			}
-			return petri.Fire{
+		Command: func(ctx context.Context, v *bus.Version, state *wire.State) (petri.Command, error) {
+			cmd := petri.Fire{
 				TokenID: req.TokenID, TransitionID: req.TransitionID, FromPlace: req.FromPlace, ToPlace: req.ToPlace,
 				Data: req.Data, Metadata: req.Metadata,
-				ExpectedSequence: req.ExpectedSequence, ArrivalSequence: req.ArrivalSequence,
-			}, nil
+				ExpectedSequence: req.ExpectedSequence, ArrivalSequence: req.ArrivalSequence, Automatic: req.Automatic,
+			}
+			var err error
+			cmd.Guards, err = s.permit(ctx, v, state, cmd, req.TransitionID)
+			return cmd, err
 		},
 	})
 	if err != nil {
 		return wire.FireReply{}, err
 	}
 	return firingReply(out)
-}
-
-// guard fails closed: without a rules service nobody can say that a guard passes.
-func guard(v *bus.Version, transitionID string) error {
-	if t, ok := v.Net.Transition(transitionID); ok && t.Guarded() {
-		return fault.New(fault.RulesMissing, "transition %q is guarded, and no rules service answers; nothing was changed", transitionID).
-			With("transition_id", transitionID)
-	}
-	return nil
 }
 
 func (s *Service) complete(ctx context.Context, req wire.CompleteRequest) (wire.FireReply, error) {
@@ -69,15 +60,15 @@ func (s *Service) complete(ctx context.Context, req wire.CompleteRequest) (wire.
 	}
 	out, err := s.committer.Commit(ctx, bus.Change{
 		Field: "token_id", InstanceID: req.TokenID, Origin: req.Origin, Digest: digest, ReplySize: firingSize,
-		Command: func(_ context.Context, v *bus.Version, _ *wire.State) (petri.Command, error) {
-			if err := guard(v, req.TransitionID); err != nil {
-				return nil, err
-			}
-			return petri.Complete{
+		Command: func(ctx context.Context, v *bus.Version, state *wire.State) (petri.Command, error) {
+			cmd := petri.Complete{
 				TokenID: req.TokenID, ArrivalSequence: req.ArrivalSequence,
 				Binding: req.Binding, Kind: req.Kind, Outcome: req.Outcome, Output: req.Output, Error: req.Error,
 				TransitionID: req.TransitionID, Data: req.Data, Attempts: req.Attempts, DurationMS: req.DurationMS,
-			}, nil
+			}
+			var err error
+			cmd.Guards, err = s.permit(ctx, v, state, cmd, req.TransitionID)
+			return cmd, err
 		},
 	})
 	if err != nil {
@@ -202,16 +193,13 @@ func (s *Service) available(ctx context.Context, req wire.AvailableRequest) (wir
 			}
 		}
 	}
-	return reply, nil
+	return reply, s.weigh(ctx, version, out.State, req.TokenID, reply.Transitions)
 }
 
 // tryOut asks the engine what would happen, and forgets the answer.
 func (s *Service) tryOut(v *bus.Version, state *wire.State, tokenID string, t *wire.Transition) wire.AvailableTransition {
 	result := wire.AvailableTransition{TransitionID: t.ID, Description: t.Description}
 	ev, err := petri.Decide(v.Net, state, petri.Fire{TokenID: tokenID, TransitionID: t.ID}, petri.Meta{Time: state.UpdatedAt}, s.committer.Limits())
-	if err == nil {
-		err = guard(v, t.ID)
-	}
 	if err != nil {
 		result.Explanation = fault.From(err).Message
 		return result

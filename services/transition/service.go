@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 )
@@ -22,6 +24,8 @@ type Service struct {
 	cfg       Config
 	registry  *bus.Registry
 	committer *bus.Committer
+	language  *condition.Language
+	guards    *guards
 	server    *service.Server
 	timers    *bus.Worker
 	now       func() time.Time
@@ -41,6 +45,10 @@ func New(deps service.Deps, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("transition: %w", err)
 	}
 	s.committer = committer
+	if s.language, err = condition.New(); err != nil {
+		return nil, fmt.Errorf("transition: %w", err)
+	}
+	s.guards = newGuards(client.New(deps.Bus.NC, client.WithTelemetry(deps.Tel), client.WithoutRetry()), cfg.Concurrency/2, cfg.GuardTimeout)
 	s.timers = s.newTimers()
 	s.server = service.NewServer(deps, service.ServerConfig{
 		Name: Name, Description: "Workflows, firings and time-outs",

@@ -44,28 +44,21 @@ func (s *Service) repeated(ctx context.Context, stream, workflowID, requestID, r
 	if requestID == "" {
 		return nil, nil
 	}
-	for from := uint64(1); ; {
-		msg, err := s.bus.Next(ctx, stream, wire.DefinitionSubject(workflowID), from)
-		if errors.Is(err, bus.ErrNoMessage) {
-			return nil, nil
+	var found *definition
+	err := s.bus.Definitions(ctx, &wire.WorkflowRecord{ID: workflowID, Stream: stream}, func(w *wire.Workflow, sequence uint64) bool {
+		if w.RequestID == requestID {
+			found = &definition{Workflow: *w, sequence: sequence}
 		}
-		if err != nil {
-			return nil, outOfReach(err)
-		}
-		d := definition{sequence: msg.Sequence}
-		if err := json.Unmarshal(msg.Data, &d.Workflow); err != nil {
-			return nil, fmt.Errorf("definition of %s at %d: %w", workflowID, msg.Sequence, err)
-		}
-		switch {
-		case d.RequestID != requestID:
-		case d.RequestDigest != requestDigest:
-			return nil, fault.New(fault.RequestIDReused, "request_id %q was used before for another definition; draw a new one", requestID).
-				With("request_id", requestID)
-		default:
-			return &d, nil
-		}
-		from = msg.Sequence + 1
+		return found == nil
+	})
+	switch {
+	case err != nil:
+		return nil, outOfReach(err)
+	case found != nil && found.RequestDigest != requestDigest:
+		return nil, fault.New(fault.RequestIDReused, "request_id %q was used before for another definition; draw a new one", requestID).
+			With("request_id", requestID)
 	}
+	return found, nil
 }
 
 // outOfReach gives what can befall a stream a code.

@@ -22,31 +22,75 @@ import (
 // Space that a reply's envelope may take.
 const replyMargin = 64 << 10
 
-// check parses and validates a definition, reporting everything at once.
-func check(raw json.RawMessage) (*wire.Definition, string, []wire.Problem) {
+// namesake is the active workflow of which a definition would be the next version; empty
+// where there is none.
+func (s *Service) namesake(ctx context.Context, raw json.RawMessage) string {
+	var named struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal(raw, &named) != nil || !wire.ValidName(named.Name) {
+		return ""
+	}
+	record, err := s.registry.Resolve(ctx, named.Name)
+	if err != nil {
+		return ""
+	}
+	return record.ID
+}
+
+// checked is a definition that may be deployed, and the digest of its content.
+type checked struct {
+	*wire.Definition
+	digest string
+}
+
+// check parses and validates a definition, reporting everything at once: what the text
+// itself shows, and then the rules that there are not. workflowID is empty for a new
+// workflow. It fails with fault.RulesMissing when nobody can say which rules there are.
+func (s *Service) check(ctx context.Context, raw json.RawMessage, workflowID string) (checked, []wire.Problem, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil, "", []wire.Problem{{Path: "", Code: "missing", Message: "the definition is missing"}}
+		return checked{}, []wire.Problem{{Path: "", Code: "missing", Message: "the definition is missing"}}, nil
 	}
 	def, problems := petri.ParseDefinition(raw)
 	if len(problems) > 0 {
-		return nil, "", problems
+		return checked{}, problems, nil
 	}
 	if _, problems = petri.Compile(def); len(problems) > 0 {
-		return nil, "", problems
+		return checked{}, problems, nil
 	}
 	if _, problem := bus.CompileSchema(def.Schema); problem != nil {
-		return nil, "", []wire.Problem{*problem}
+		problems = append(problems, *problem)
+	}
+	problems = append(problems, s.language.CheckWhens(def)...)
+	unknown, err := s.unknownRules(ctx, def, workflowID)
+	if err != nil {
+		return checked{}, problems, err
+	}
+	if problems = append(problems, unknown...); len(problems) > 0 {
+		return checked{}, problems, nil
 	}
 	canonical, err := json.Marshal(def)
 	if err != nil {
-		return nil, "", []wire.Problem{{Path: "", Code: "malformed", Message: err.Error()}}
+		return checked{}, nil, err
 	}
 	sum := sha256.Sum256(canonical)
-	return def, hex.EncodeToString(sum[:16]), nil
+	return checked{Definition: def, digest: hex.EncodeToString(sum[:16])}, nil, nil
 }
 
-func (s *Service) validate(_ context.Context, req wire.WorkflowValidateRequest) (wire.WorkflowValidateReply, error) {
-	_, _, problems := check(req.Definition)
+// deployable is check for those who deploy.
+func (s *Service) deployable(ctx context.Context, raw json.RawMessage, workflowID string) (checked, error) {
+	def, problems, err := s.check(ctx, raw, workflowID)
+	if len(problems) > 0 {
+		return def, bus.Invalid(problems)
+	}
+	return def, err
+}
+
+func (s *Service) validate(ctx context.Context, req wire.WorkflowValidateRequest) (wire.WorkflowValidateReply, error) {
+	_, problems, err := s.check(ctx, req.Definition, s.namesake(ctx, req.Definition))
+	if len(problems) == 0 && err != nil {
+		return wire.WorkflowValidateReply{}, err
+	}
 	if problems == nil {
 		problems = []wire.Problem{}
 	}
@@ -54,9 +98,9 @@ func (s *Service) validate(_ context.Context, req wire.WorkflowValidateRequest) 
 }
 
 func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*wire.Workflow, error) {
-	def, digest, problems := check(req.Definition)
-	if len(problems) > 0 {
-		return nil, bus.Invalid(problems)
+	def, err := s.deployable(ctx, req.Definition, "")
+	if err != nil {
+		return nil, err
 	}
 	requestDigest, err := bus.Digest(wire.SubjectWorkflowCreate, req.Origin, req)
 	if err != nil {
@@ -71,7 +115,7 @@ func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*
 	}
 	now := s.now().UTC()
 	want := wire.Workflow{
-		ID: id, Version: 1, Status: wire.WorkflowActive, Stream: wire.StreamName(id), Definition: *def, Digest: digest,
+		ID: id, Version: 1, Status: wire.WorkflowActive, Stream: wire.StreamName(id), Definition: *def.Definition, Digest: def.digest,
 		CreatedAt: now, DeployedAt: now, DeployedBy: req.TriggeredBy, RequestID: req.RequestID, RequestDigest: requestDigest,
 	}
 	stored, err := s.lastDefinition(ctx, want.Stream, id)
@@ -85,7 +129,7 @@ func (s *Service) create(ctx context.Context, req wire.WorkflowCreateRequest) (*
 	if err := s.publishVersion(ctx, &stored.Workflow, req.TriggeredBy, true); err != nil {
 		return nil, err
 	}
-	if stored.Version == 1 && stored.DeployedAt.Equal(now) && stored.Digest == digest {
+	if stored.Version == 1 && stored.DeployedAt.Equal(now) && stored.Digest == def.digest {
 		return &stored.Workflow, nil
 	}
 	first, err := s.repeated(ctx, stored.Stream, id, req.RequestID, requestDigest)
@@ -153,9 +197,9 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	def, digest, problems := check(req.Definition)
-	if len(problems) > 0 {
-		return nil, bus.Invalid(problems)
+	def, err := s.deployable(ctx, req.Definition, named.ID)
+	if err != nil {
+		return nil, err
 	}
 	if def.Name != named.Name {
 		return nil, fault.New(fault.InvalidField, "the definition is named %q, and the workflow %q: a workflow keeps its name", def.Name, named.Name).
@@ -196,7 +240,7 @@ func (s *Service) update(ctx context.Context, req wire.WorkflowUpdateRequest) (*
 		return nil, versionMismatch(req.ExpectedVersion, last.Version)
 	}
 	next := wire.Workflow{
-		ID: record.ID, Version: last.Version + 1, Status: wire.WorkflowActive, Stream: record.Stream, Definition: *def, Digest: digest,
+		ID: record.ID, Version: last.Version + 1, Status: wire.WorkflowActive, Stream: record.Stream, Definition: *def.Definition, Digest: def.digest,
 		CreatedAt: last.CreatedAt, DeployedAt: s.now().UTC(), DeployedBy: req.TriggeredBy, RequestID: req.RequestID, RequestDigest: requestDigest,
 	}
 	stored, err := s.putDefinition(ctx, &next, last.sequence)

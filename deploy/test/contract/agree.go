@@ -61,6 +61,8 @@ func agrees(m Message, on map[string]string, header nats.Header, payload []byte)
 		said["token_id"] = b.ID
 	case "schema/instance_record.json":
 		said["instance_id"] = b.ID
+	case "schema/rule.json":
+		said["rule_id"] = b.ID
 	}
 	for name, value := range on {
 		if has, ok := said[name]; ok && has != value {

@@ -118,6 +118,7 @@ func TestGoAgreesWithTheSamples(t *testing.T) {
 		"state.json":      func() any { return new(wire.State) },
 		"timer.json":      func() any { return new(wire.Timer) },
 		"checkpoint.json": func() any { return new(wire.Checkpoint) },
+		"rule.json":       func() any { return new(wire.Rule) },
 	}
 	checked := 0
 	for _, s := range samples {
@@ -146,10 +147,20 @@ func TestGoAgreesWithTheSamples(t *testing.T) {
 }
 
 // TestTheEngineAgreesWithTheDefinitions: the fleet takes the valid definitions and refuses
-// the others, as the index says.
+// the others, as the index says; the rules that it has are those of the samples.
 func TestTheEngineAgreesWithTheDefinitions(t *testing.T) {
 	t.Parallel()
 	c, samples := newTestSamples(t)
+	language, rules := newTestLanguage(t), map[string]bool{}
+	for _, s := range samples {
+		var rule struct{ ID string }
+		if s.Schema == "rule_create_request.json" && s.Valid {
+			if err := json.Unmarshal(c.sample(t, s), &rule); err != nil {
+				t.Fatal(err)
+			}
+			rules[rule.ID] = true
+		}
+	}
 	for _, s := range samples {
 		if s.Schema != "definition.json" {
 			continue
@@ -158,10 +169,25 @@ func TestTheEngineAgreesWithTheDefinitions(t *testing.T) {
 		if len(problems) == 0 {
 			_, problems = petri.Compile(def)
 		}
+		if len(problems) == 0 {
+			problems = append(language.CheckWhens(def), unknownRules(def, rules)...)
+		}
 		if s.Valid != (len(problems) == 0) {
 			t.Errorf("%s: valid is %v, the engine says %v", s.File, s.Valid, problems)
 		}
 	}
+}
+
+func unknownRules(def *wire.Definition, known map[string]bool) []wire.Problem {
+	var problems []wire.Problem
+	for _, t := range def.Transitions {
+		for _, id := range t.Rules {
+			if !known[id] {
+				problems = append(problems, wire.Problem{Code: "unknown_rule", Message: id})
+			}
+		}
+	}
+	return problems
 }
 
 func TestErrorsAreTheVocabulary(t *testing.T) {
@@ -202,10 +228,12 @@ func TestSubjectsPageIsComplete(t *testing.T) {
 		}
 	}
 	short := strings.NewReplacer("{workflow_id}", "{w}", "{instance_id}", "{i}", "{token_id}", "{t}", "{transition_id}", "{transition}",
-		"{workflow_lifecycle}", "{type}", "{lifecycle}", "{type}", "{timer}", "{kind}")
+		"{workflow_lifecycle}", "{type}", "{lifecycle}", "{type}", "{timer}", "{kind}", "{rule_id}", "{rule}")
 	for _, m := range c.Messages {
 		subject := short.Replace(m.Subject)
-		subject = strings.TrimPrefix(strings.TrimPrefix(subject, "$KV.workflows."), "$KV.leases.")
+		for _, bucket := range []string{wire.BucketWorkflows, wire.BucketRules, wire.BucketLeases} {
+			subject = strings.TrimPrefix(subject, "$KV."+bucket+".")
+		}
 		if subject == "{w}" {
 			continue // The key of a workflow's record, in the table of buckets.
 		}
@@ -213,7 +241,7 @@ func TestSubjectsPageIsComplete(t *testing.T) {
 			t.Errorf("subjects.md lacks %s", subject)
 		}
 	}
-	for _, name := range []string{wire.StreamPlaces, wire.StreamTimers, "WORKFLOW_{W}", wire.BucketWorkflows, wire.BucketLeases} {
+	for _, name := range []string{wire.StreamPlaces, wire.StreamTimers, "WORKFLOW_{W}", wire.BucketWorkflows, wire.BucketRules, wire.BucketLeases} {
 		if !strings.Contains(page, "`"+name+"`") {
 			t.Errorf("subjects.md lacks %s", name)
 		}

@@ -78,6 +78,36 @@ func (f *liveFleet) deploy(name string) map[string]any {
 	return f.ask("breaker.workflow.create", map[string]any{"definition": json.RawMessage(f.sample("valid/definition/" + name + ".json"))})
 }
 
+// rules makes the rules that the definitions of samples/ name.
+func (f *liveFleet) rules() {
+	f.t.Helper()
+	for _, name := range []string{"has_reviewer", "stock_checked"} {
+		var request map[string]any
+		if err := json.Unmarshal(f.sample("valid/rule_create_request/"+name+".json"), &request); err != nil {
+			f.t.Fatal(err)
+		}
+		f.ask("breaker.rule.create", request)
+	}
+}
+
+// refused sends a request that must be answered with this error, and returns its details.
+func (f *liveFleet) refused(code, subject string, request map[string]any) map[string]any {
+	f.t.Helper()
+	payload, err := json.Marshal(request)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	reply := f.send(subject, payload)
+	var body struct {
+		Code    string
+		Details map[string]any
+	}
+	if err := json.Unmarshal(reply.Data, &body); err != nil || body.Code != code {
+		f.t.Errorf("%s %s: got %s, want %s", subject, payload, reply.Data, code)
+	}
+	return body.Details
+}
+
 // TestInvalidSamplesAreRefused: the fleet answers each invalid request of samples/ with the
 // error that the index names.
 func TestInvalidSamplesAreRefused(t *testing.T) {
@@ -94,6 +124,7 @@ func TestInvalidSamplesAreRefused(t *testing.T) {
 	}
 	// The ids of the samples become those of something that exists, so that what is wrong
 	// is what the sample is about.
+	f.rules()
 	review := f.deploy("document_review")
 	f.deploy("smallest")
 	token := f.ask("breaker.token.create", map[string]any{"workflow_id": "document_review", "data": map[string]any{"title": "Proposal"}})
@@ -107,8 +138,11 @@ func TestInvalidSamplesAreRefused(t *testing.T) {
 		}
 		raw := []byte(alive.Replace(string(f.sample(s.File))))
 		subjects := f.subjects(s.Schema)
-		if s.Schema == "definition.json" {
+		switch s.Schema {
+		case "definition.json":
 			raw, subjects = slices.Concat([]byte(`{"definition":`), raw, []byte(`}`)), []string{"breaker.workflow.create"}
+		case "condition.json":
+			raw, subjects = slices.Concat([]byte(`{"token":{},"condition":`), raw, []byte(`}`)), []string{"breaker.rule.evaluate"}
 		}
 		for _, subject := range subjects {
 			checked++
@@ -190,6 +224,7 @@ func TestFleetKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	f := newLiveFleet(t)
 	type object = map[string]any
+	f.rules()
 	w := f.deploy("document_review")["id"]
 	f.deploy("order")
 	f.ask("breaker.workflow.get", object{"workflow_id": "document_review", "version": 1})
@@ -203,9 +238,10 @@ func TestFleetKeepsTheContract(t *testing.T) {
 	f.ask("breaker.workflow.update", object{"workflow_id": w, "definition": json.RawMessage(f.sample("valid/definition/document_review.json")), "expected_version": 1})
 	f.ask("breaker.token.update", object{"token_id": id, "data": object{"pages": 3, "title": "Proposal B"}, "expected_sequence": token["nats_sequence"]})
 	f.ask("breaker.transition.available", object{"instance_id": id})
+	f.guarded(id)
 	f.ask("breaker.instance.suspend", object{"instance_id": id, "reason": "an audit"})
 	f.ask("breaker.instance.resume", object{"instance_id": id})
-	moved := f.ask("breaker.transition.fire", object{"token_id": id, "transition_id": "submit_for_review", "data": object{"pages": nil}, "metadata": object{"channel": "web"}})
+	moved := f.ask("breaker.transition.fire", object{"token_id": id, "transition_id": "submit_for_review", "data": object{"pages": nil, "reviewer": "bob"}, "metadata": object{"channel": "web"}})
 	arrived := moved["token"].(object)["arrival_sequence"]
 	f.ask("breaker.instance.migrate", object{"instance_id": id, "version": 2})
 	f.ask("breaker.transition.complete", object{
@@ -222,6 +258,7 @@ func TestFleetKeepsTheContract(t *testing.T) {
 	f.ask("breaker.token.list", object{"workflow_id": w, "min_sequence": cancelled["nats_sequence"]})
 	f.ask("breaker.token.find", object{"workflow_id": w, "where": "has(token.data.title)"})
 	f.ask("breaker.instance.list", object{"workflow_id": w, "status": "active"})
+	f.automatic(w)
 	f.ask("breaker.analytics.places", object{"workflow_id": w})
 	f.ask("breaker.analytics.transitions", object{"workflow_id": w})
 	f.ask("breaker.token.cancel", object{"instance_id": id})
@@ -241,6 +278,74 @@ func TestFleetKeepsTheContract(t *testing.T) {
 	for _, m := range f.c.Messages {
 		if seen[m.Payload] == 0 {
 			t.Errorf("no %s was seen on %s", m.Payload, m.Subject)
+		}
+	}
+}
+
+// guarded asks everything about the rule that stands before submit_for_review, whose
+// instance has nobody to review it yet.
+func (f *liveFleet) guarded(id any) {
+	f.t.Helper()
+	type object = map[string]any
+	fire := object{"token_id": id, "transition_id": "submit_for_review"}
+	details := f.refused("rule_rejected", "breaker.transition.fire", fire)
+	results, _ := details["rule_results"].([]any)
+	if len(results) != 1 || details["transition_id"] != "submit_for_review" || results[0].(object)["rule_id"] != "has_reviewer" {
+		f.t.Errorf("the refusal says %v", details)
+	}
+	if details := f.refused("rule_in_use", "breaker.rule.delete", object{"id": "has_reviewer"}); len(details["workflows"].([]any)) != 1 {
+		f.t.Errorf("the rule in use says %v", details)
+	}
+
+	f.ask("breaker.rule.update", object{"id": "has_reviewer", "condition": json.RawMessage(f.sample("valid/condition/short.json")), "expected_version": 1})
+	f.ask("breaker.rule.update", object{"id": "has_reviewer", "condition": "token.field_exists('data.reviewer')", "tags": []string{"people"}, "triggered_by": "a", "request_id": "r2"})
+	f.ask("breaker.rule.get", object{"id": "has_reviewer", "version": 1})
+	f.ask("breaker.rule.list", object{"tag": "people", "limit": 1})
+	if versions := f.ask("breaker.rule.history", object{"id": "has_reviewer"})["versions"].([]any); len(versions) != 3 {
+		f.t.Errorf("the rule has the versions %v", versions)
+	}
+
+	now := f.ask("breaker.rule.evaluate", object{"rule_id": "has_reviewer", "token_id": id})
+	f.ask("breaker.rule.evaluate", object{"condition": json.RawMessage(f.sample("valid/condition/tree.json")), "token_id": id, "as_of": now["nats_sequence"]})
+	for _, name := range []string{"what_if", "imagined"} {
+		var request object
+		if err := json.Unmarshal(f.sample("valid/rule_evaluate_request/"+name+".json"), &request); err != nil {
+			f.t.Fatal(err)
+		}
+		if said := f.ask("breaker.rule.evaluate", request); said["passed"] != true {
+			f.t.Errorf("%s: %v", name, said)
+		}
+	}
+
+	instance := f.ask("breaker.instance.get", object{"instance_id": id})
+	instance["births"] = 1 // What a state has beside an instance.
+	firing := object{"transition_id": "submit_for_review", "consumed": []any{id}}
+	outcomes := f.ask("breaker.rule.guard", object{"instance": instance, "firings": []any{firing}})["outcomes"].([]any)
+	firing["data"] = object{"reviewer": "bob"}
+	outcomes = append(outcomes, f.ask("breaker.rule.guard", object{"instance": instance, "firings": []any{firing}, "explain": true})["outcomes"].([]any)...)
+	if outcomes[0].(object)["passed"] != false || outcomes[1].(object)["passed"] != true {
+		f.t.Errorf("the guards say %v", outcomes)
+	}
+
+	f.ask("breaker.rule.create", object{"id": "passing", "condition": "true"})
+	f.ask("breaker.rule.delete", object{"id": "passing", "expected_version": 1, "triggered_by": "a", "request_id": "r3"})
+}
+
+// automatic brings an instance to conclude, which fires by itself, and waits until it has.
+func (f *liveFleet) automatic(workflow any) {
+	f.t.Helper()
+	type object = map[string]any
+	id := f.ask("breaker.token.create", object{"workflow_id": workflow, "data": object{"title": "Report", "reviewer": "bob"}})["id"]
+	for _, transition := range []string{"submit_for_review", "check", "clear_legal", "clear_finance"} {
+		f.ask("breaker.transition.fire", object{"instance_id": id, "transition_id": transition})
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		instance := f.ask("breaker.instance.get", object{"instance_id": id})
+		if instance["status"] == "completed" {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("conclude has not fired by itself: %v", instance)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func (w *Watcher) readStreams(ctx context.Context) error {
 
 func ours(stream string) bool {
 	return strings.HasPrefix(stream, "WORKFLOW_") || stream == "PLACES" || stream == "TIMERS" ||
-		stream == "KV_workflows" || stream == "KV_leases"
+		stream == "KV_workflows" || stream == "KV_rules" || stream == "KV_leases"
 }
 
 // readStream reads message by message, which a work queue allows beside its consumers.

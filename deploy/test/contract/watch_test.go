@@ -2,7 +2,6 @@ package contract
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,8 +43,9 @@ func newTestFleet(t *testing.T) *testFleet {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for name, subjects := range map[string][]string{
-		stream:   {"workflows." + workflow + ".definition", "workflows." + workflow + ".events.>"},
-		"PLACES": {"workflows.*.places.*.tokens.*", "workflows.*.instances.*.*", "workflows.*.projection"},
+		stream:     {"workflows." + workflow + ".definition", "workflows." + workflow + ".events.>"},
+		"PLACES":   {"workflows.*.places.*.tokens.*", "workflows.*.instances.*.*", "workflows.*.projection"},
+		"KV_rules": {"$KV.rules.>"},
 	} {
 		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: subjects, AllowDirect: true, AllowMsgTTL: true}); err != nil {
 			t.Fatal(err)
@@ -125,12 +125,14 @@ func TestWatchPassesWhatKeepsTheContract(t *testing.T) {
 	f.publish("workflows."+workflow+".places.legal.tokens."+instance, nats.Header{headerTTL: {"5s"}}, nil)
 	f.publish("workflows."+workflow+".instances.active."+instance, nil, f.sample("valid/instance_record/active.json"))
 	f.publish("workflows."+workflow+".projection", nil, f.sample("valid/checkpoint/usual.json"))
+	f.publish("$KV.rules.has_reviewer", nil, f.sample("valid/rule/has_reviewer.json"))
+	f.publish("$KV.rules.has_reviewer", nats.Header{headerOperation: {"DEL"}}, nil)
 	f.found()
 	seen := f.watch.Seen()
 	for schema, atLeast := range map[string]int{
 		// Published messages are seen twice: on their way, and in their stream.
 		"schema/token_create_request.json": 1, "schema/fire_reply.json": 1, "schema/event.json": 6,
-		"schema/token.json": 5, "schema/checkpoint.json": 2, "schema/instance_record.json": 2, "schema/workflow.json": 2,
+		"schema/token.json": 5, "schema/checkpoint.json": 2, "schema/instance_record.json": 2, "schema/workflow.json": 2, "schema/rule.json": 4,
 	} {
 		if seen[schema] < atLeast {
 			t.Errorf("%s was seen %d times, want at least %d", schema, seen[schema], atLeast)
@@ -170,7 +172,7 @@ func TestWatchFinds(t *testing.T) {
 
 	commit := nats.Header{headerCommit: {"1"}}
 	messages := map[string]struct {
-		subject string
+		subject string // %s is the workflow.
 		header  nats.Header
 		sample  string
 		words   []string
@@ -184,6 +186,9 @@ func TestWatchFinds(t *testing.T) {
 		"a token with a null member":         {"workflows.%s.places.draft.tokens." + instance, nats.Header{headerRevision: {"3"}}, "invalid/token/null_member.json", []string{"null"}},
 		"a member that the schema forgot":    {"workflows.%s.definition", nil, "valid/workflow/of_a_later_version.json", []string{"later"}},
 		"a tombstone that would stay":        {"workflows.%s.places.draft.tokens." + instance, nil, "", []string{headerTTL}},
+		"a rule under another name":          {"$KV.rules.stock_checked", nil, "valid/rule/has_reviewer.json", []string{"rule_id", "stock_checked"}},
+		"a rule that is not canonical":       {"$KV.rules.stock_checked", nil, "invalid/rule/bare_expression.json", []string{"condition"}},
+		"a rule that just vanished":          {"$KV.rules.has_reviewer", nil, "", []string{"empty"}},
 		"a subject that nobody described":    {"workflows.%s.events.lifecycle." + instance + ".exploded", commit, "valid/event/created.json", []string{"subject"}},
 		"an instance record of other status": {"workflows.%s.instances.completed." + instance, nil, "valid/instance_record/active.json", []string{"status", "completed"}},
 	}
@@ -195,7 +200,7 @@ func TestWatchFinds(t *testing.T) {
 			if test.sample != "" {
 				payload = f.sample(test.sample)
 			}
-			f.publish(fmt.Sprintf(test.subject, workflow), test.header, payload)
+			f.publish(strings.ReplaceAll(test.subject, "%s", workflow), test.header, payload)
 			f.found(test.words...)
 		})
 	}

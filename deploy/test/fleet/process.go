@@ -47,6 +47,7 @@ func Main(m *testing.M) int {
 var sources = map[string]struct{ module, pkg string }{
 	"breaker":     {"services/breaker", "./cmd/breaker"},
 	"token":       {"services/token", "./cmd/token"},
+	"rules":       {"services/rules", "./cmd/rules"},
 	"transition":  {"services/transition", "./cmd/transition"},
 	"nats-server": {"services/breaker", "github.com/nats-io/nats-server/v2"},
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 	"github.com/seed-42b4788c/circuit-breaker/services/transition"
 )
@@ -28,19 +29,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 20 * time.Second
 
-// fleet is a server with both services, and a client.
+// fleet is a server with all services, and a client.
 type fleet struct {
 	*client.Client
-	t       *testing.T
-	server  *natstest.Server
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	running []*service.Running
+	t      *testing.T
+	server *natstest.Server
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	// rules is the configuration of the rules service.
+	rules   rules.Config
+	running map[string][]*service.Running
 }
 
 func newTestFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, server: natstest.Start(t)}
+	f := &fleet{t: t, server: natstest.Start(t), rules: rules.DefaultConfig(), running: map[string][]*service.Running{}}
 	f.nc = f.server.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	f.Client = client.New(f.nc)
 	var err error
@@ -54,30 +57,46 @@ func newTestFleet(t *testing.T) *fleet {
 
 func (f *fleet) start() {
 	f.t.Helper()
-	for name, build := range map[string]func(service.Deps) (service.Part, error){
-		token.Name:      func(d service.Deps) (service.Part, error) { return token.New(d, token.DefaultConfig()) },
-		transition.Name: func(d service.Deps) (service.Part, error) { return transition.New(d, transition.DefaultConfig()) },
-	} {
-		cfg := bus.DefaultConfig()
-		cfg.URLs = []string{f.server.URL()}
-		running, err := service.Open(f.t.Context(), name, cfg, telemetry.Discard(), build)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		f.running = append(f.running, running)
+	for _, name := range []string{token.Name, rules.Name, transition.Name} {
+		f.startOne(name)
 	}
+}
+
+// startOne adds a copy of a service.
+func (f *fleet) startOne(name string) {
+	f.t.Helper()
+	build := map[string]func(service.Deps) (service.Part, error){
+		token.Name:      func(d service.Deps) (service.Part, error) { return token.New(d, token.DefaultConfig()) },
+		rules.Name:      func(d service.Deps) (service.Part, error) { return rules.New(d, f.rules) },
+		transition.Name: func(d service.Deps) (service.Part, error) { return transition.New(d, transition.DefaultConfig()) },
+	}[name]
+	cfg := bus.DefaultConfig()
+	cfg.URLs = []string{f.server.URL()}
+	running, err := service.Open(f.t.Context(), name, cfg, telemetry.Discard(), build)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.running[name] = append(f.running[name], running)
 }
 
 func (f *fleet) stop() {
 	f.t.Helper()
+	for name := range f.running {
+		f.stopAll(name)
+	}
+}
+
+// stopAll stops every copy of a service.
+func (f *fleet) stopAll(name string) {
+	f.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for _, running := range f.running {
+	for _, running := range f.running[name] {
 		if err := running.Stop(ctx); err != nil {
-			f.t.Errorf("stopping: %v", err)
+			f.t.Errorf("stopping %s: %v", name, err)
 		}
 	}
-	f.running = nil
+	delete(f.running, name)
 }
 
 // restart stops everything, the server too, and starts it again.
@@ -100,12 +119,13 @@ func do[Req, Rep any](f *fleet, call func(context.Context, Req) (Rep, error), re
 }
 
 // refused calls an endpoint that must refuse.
-func refused[Req, Rep any](f *fleet, code fault.Code, call func(context.Context, Req) (Rep, error), request Req) {
+func refused[Req, Rep any](f *fleet, code fault.Code, call func(context.Context, Req) (Rep, error), request Req) *fault.Error {
 	f.t.Helper()
 	reply, err := call(f.t.Context(), request)
 	if !errors.Is(err, code) {
-		f.t.Errorf("%+v: got %+v and error %v, want %s", request, reply, err, code)
+		f.t.Fatalf("%+v: got %+v and error %v, want %s", request, reply, err, code)
 	}
+	return fault.From(err)
 }
 
 func (f *fleet) deploy(definition string) wire.Workflow {

@@ -5,6 +5,7 @@ package vocabulary
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 	"github.com/seed-42b4788c/circuit-breaker/services/transition"
 )
@@ -44,10 +46,11 @@ type world struct {
 	seen map[fault.Code]bool
 }
 
-func newTestWorld(t *testing.T, token token.Config, change func(*bus.Config)) *world {
+// newTestWorld starts a fleet, without some of its services, and deploys the definition.
+func newTestWorld(t *testing.T, token token.Config, change func(*bus.Config), without ...string) *world {
 	t.Helper()
 	server := natstest.Start(t)
-	startFleet(t, server.URL(), token, change)
+	startFleet(t, server.URL(), token, change, without)
 	nc := server.Connect()
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -58,13 +61,17 @@ func newTestWorld(t *testing.T, token token.Config, change func(*bus.Config)) *w
 	return w
 }
 
-func startFleet(t *testing.T, url string, tokens token.Config, change func(*bus.Config)) {
+func startFleet(t *testing.T, url string, tokens token.Config, change func(*bus.Config), without []string) {
 	t.Helper()
 	parts := map[string]func(service.Deps) (service.Part, error){
 		token.Name:      func(d service.Deps) (service.Part, error) { return token.New(d, tokens) },
+		rules.Name:      func(d service.Deps) (service.Part, error) { return rules.New(d, rules.DefaultConfig()) },
 		transition.Name: func(d service.Deps) (service.Part, error) { return transition.New(d, transition.DefaultConfig()) },
 	}
 	for name, build := range parts {
+		if slices.Contains(without, name) {
+			continue
+		}
 		cfg := bus.DefaultConfig()
 		cfg.URLs = []string{url}
 		if change != nil {
@@ -163,6 +170,7 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	w.refused(fault.TokenNotFound, wire.SubjectTokenGet, `{"token_id":"`+never+`"}`)
 	one := w.create(`{"n":1}`)
 	w.refused(fault.TransitionNotFound, wire.SubjectTransitionFire, `{"token_id":"`+one.ID+`","transition_id":"no_such"}`)
+	w.refused(fault.RuleNotFound, wire.SubjectRuleGet, `{"id":"no_such"}`)
 
 	// 409
 	w.refused(fault.SequenceMismatch, wire.SubjectTransitionFire, `{"token_id":"`+one.ID+`","transition_id":"submit","expected_sequence":1}`)
@@ -172,6 +180,11 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	w.refused(fault.TokenMoved, wire.SubjectTransitionComplete, fmt.Sprintf(
 		`{"instance_id":%q,"token_id":%q,"arrival_sequence":%d,"binding":"f","kind":"function","outcome":"success"}`, one.ID, one.ID, one.ArrivalSequence))
 	w.refused(fault.WorkflowExists, wire.SubjectWorkflowCreate, `{"definition":`+fmt.Sprintf(definition, "review")+`}`)
+	w.must(wire.SubjectRuleCreate, `{"id":"reviewed","condition":{"field_exists":"data.reviewer"}}`)
+	w.refused(fault.RuleExists, wire.SubjectRuleCreate, `{"id":"reviewed","condition":"true"}`)
+	w.must(wire.SubjectWorkflowCreate, `{"definition":{"name":"ruled","initial_place":"draft","places":[{"id":"draft"},{"id":"done"}],
+		"transitions":[{"id":"finish","from":"draft","to":"done","rules":["reviewed"]}]}}`)
+	w.inUse()
 	resting := w.create(`{}`)
 	w.must(wire.SubjectInstanceSuspend, `{"instance_id":"`+resting.ID+`"}`)
 	w.refused(fault.InstanceSuspended, wire.SubjectTransitionFire, `{"token_id":"`+resting.ID+`","transition_id":"submit"}`)
@@ -197,13 +210,13 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	w.refused(fault.WorkflowArchived, wire.SubjectTokenCreate, create)
 
 	// 422
+	w.refused(fault.RuleRejected, wire.SubjectTransitionFire, `{"token_id":"`+w.create(`{"n":1}`).ID+`","transition_id":"guarded"}`)
 	w.refused(fault.TransitionNotEnabled, wire.SubjectTransitionFire, `{"instance_id":"`+one.ID+`","transition_id":"submit"}`)
 	w.refused(fault.PlaceMismatch, wire.SubjectTokenCreate, `{"workflow_id":"review","place":"nowhere"}`)
 	w.refused(fault.SchemaViolation, wire.SubjectTokenCreate, `{"workflow_id":"review","data":{"n":"seven"}}`)
 	w.refused(fault.LimitExceeded, wire.SubjectTokenCreate, `{"workflow_id":"review","data":{"text":"`+strings.Repeat("x", 2_000_000)+`"}}`)
 
 	// 5xx
-	w.refused(fault.RulesMissing, wire.SubjectTransitionFire, `{"token_id":"`+w.create(`{"n":2}`).ID+`","transition_id":"guarded"}`)
 	w.refused(fault.Timeout, wire.SubjectTokenList, `{"workflow_id":"review","min_sequence":1000000}`)
 	w.corrupt()
 	w.loseStream()
@@ -211,12 +224,43 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	// These need fleets of their own.
 	w.overload()
 	w.fill()
+	w.unguarded()
 
 	for code := range fault.Codes() {
 		if !w.seen[code] {
 			t.Errorf("no request produced %s", code)
 		}
 	}
+}
+
+// inUse deletes a rule that a workflow uses. The rules service hears of the workflow a
+// moment later.
+func (w *world) inUse() {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		msg := w.ask(wire.SubjectRuleDelete, `{"id":"reviewed"}`)
+		if msg.Header.Get(fault.HeaderCode) != "" {
+			w.isRefusal(msg, fault.RuleInUse, "the deletion of a rule that is in use")
+			return
+		}
+		w.must(wire.SubjectRuleCreate, `{"id":"reviewed","condition":"true"}`)
+	}
+	w.t.Error("a rule that a workflow uses was deleted again and again")
+}
+
+// unguarded has nobody to judge a guard: what is guarded waits, and the rest goes on.
+func (w *world) unguarded() {
+	w.t.Helper()
+	alone := newTestWorld(w.t, token.DefaultConfig(), nil, rules.Name)
+	id := alone.create(`{"n":2}`).ID
+	for what, msg := range map[string]*nats.Msg{
+		"a guarded firing": alone.ask(wire.SubjectTransitionFire, `{"token_id":"`+id+`","transition_id":"guarded"}`),
+		"a deployment that names rules": alone.ask(wire.SubjectWorkflowCreate, `{"definition":{"name":"ruled","initial_place":"a",
+			"places":[{"id":"a"},{"id":"b"}],"transitions":[{"id":"t","from":"a","to":"b","rules":["reviewed"]}]}}`),
+	} {
+		w.isRefusal(msg, fault.RulesMissing, what)
+	}
+	alone.fire(id, "submit")
 }
 
 // contend has somebody else change an instance all the time.

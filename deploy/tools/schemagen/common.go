@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
 
 const (
 	commonFile = "common.json"
@@ -11,7 +15,8 @@ const (
 type handmade string
 
 var handmadeSchemas = map[handmade]*object{
-	"error": errorSchema(),
+	"error":   errorSchema(),
+	condition: conditionSchema(),
 	"workflow_name": obj(
 		"$schema", dialect,
 		"title", "workflow_name",
@@ -57,6 +62,9 @@ func commonSchema() *object {
 			"uuid", obj(
 				"description", "A UUID in its lower-case, hyphenated form.",
 				"type", "string", "pattern", "^"+uuidPattern+"$"),
+			"rule_id", obj(
+				"description", "Names a rule. Not \"when\": results call a transition's inline condition so.",
+				"allOf", []any{obj("$ref", "#/$defs/name"), obj("not", obj("const", wire.ReservedRuleID))}),
 			"workflow_ref", obj(
 				"description", "A workflow's UUID, or its unique name.",
 				"type", "string", "pattern", "^("+namePattern+"|"+strings.ReplaceAll(uuidPattern, "a-f", "a-fA-F")+")$"),

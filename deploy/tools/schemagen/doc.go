@@ -12,5 +12,6 @@
 // there (no omitempty); the comments in pkg/wire give the descriptions; and fields.go says
 // what a Go type cannot: patterns, bounds, enumerations, and the forms that a definition
 // may be written in. A member about which none of the three knows enough is an error, never
-// a guess.
+// a guess. Conditions are no Go type: condition.go has their schema, and deploy/test/contract
+// holds it against pkg/condition.
 package main

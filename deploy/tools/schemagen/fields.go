@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
@@ -41,6 +42,8 @@ const (
 	maxTriggeredBy = 1024
 	maxReason      = 4096
 	maxDescription = 4096
+	maxTag         = 64
+	maxTags        = 32
 	maxPlaces      = 500
 	maxTransitions = 1000
 	// maxEntries bounds the lists inside a place or a transition, maxCount an arc's count.
@@ -97,10 +100,11 @@ var byMember = map[string]*object{
 	"visits":           mapOf("name", integer(0)),
 	"version":          integer(1),
 	"workflow_version": integer(1),
-	"rules":            listOf(ref("name")),
 	"input":            obj(),
 	"lineage":          listOf(obj("type", "integer", "minimum", 0, "maximum", wire.MaxBirths)),
-	"where":            obj("type", "string", "minLength", 1),
+	"where":            conditionPart("expression"),
+	"author":           text(maxTriggeredBy),
+	"tags":             listOf(obj("type", "string", "minLength", 1, "maxLength", maxTag)).set("maxItems", maxTags),
 }
 
 // byRequestMember says what differs where people ask for something.
@@ -112,6 +116,7 @@ var byRequestMember = map[string]*object{
 	"expected_sequence": integer(0),
 	"arrival_sequence":  integer(0),
 	"expected_version":  integer(0),
+	"condition":         obj("$ref", string(condition)+".json"),
 }
 
 // byField says what differs in one type.
@@ -121,7 +126,8 @@ var byField = map[string]*object{
 	"Definition.labels":   obj("type", "object", "additionalProperties", obj("type", "string")),
 	"Place.id":            ref("name"),
 	"Transition.id":       ref("name"),
-	"Transition.when":     text(0),
+	"Transition.when":     text(maxExpression),
+	"Transition.rules":    listOf(ref("rule_id")).set("description", "Rules that must all pass."),
 	"Transition.priority": obj("type", "integer"),
 	"Transition.from": obj("oneOf", []any{
 		ref("name"), obj("type", "array", "items", ref("name"), "minItems", 1, "maxItems", maxEntries, "uniqueItems", true),
@@ -157,10 +163,38 @@ var byField = map[string]*object{
 	"TokenInjectRequest.data":            ref("input"),
 	"TokenInjectRequest.metadata":        ref("input"),
 	"TransitionRecord.metadata":          ref("patch"),
-	"AnalyticsRequest.from":              ref("timestamp"),
-	"AnalyticsRequest.to":                ref("timestamp"),
-	"Window.from":                        ref("timestamp"),
-	"Window.to":                          ref("timestamp"),
+
+	"Rule.id":          ref("rule_id"),
+	"Rule.workflow_id": ref("workflow_ref"),
+	"Rule.condition":   conditionPart("canonical").set("description", "A tree in its canonical form, see README.md."),
+
+	"RuleCreateRequest.id": ref("rule_id"),
+	"RuleUpdateRequest.id": ref("rule_id"),
+	"RuleUpdateRequest.workflow_id": obj("description", "As in rule_create_request.json; empty frees the rule for every workflow.",
+		"anyOf", []any{ref("workflow_ref"), obj("const", "")}),
+	"RuleGetRequest.id":           ref("rule_id"),
+	"RuleGetRequest.version":      integer(0),
+	"RuleListRequest.ids":         listOf(ref("rule_id")).set("maxItems", wire.MaxPage),
+	"RuleListRequest.tag":         text(0),
+	"RuleDeleteRequest.id":        ref("rule_id"),
+	"RuleHistoryRequest.id":       ref("rule_id"),
+	"RuleEvaluateRequest.rule_id": ref("rule_id"),
+	"RuleEvaluateRequest.version": integer(0),
+
+	"GuardFiring.consumed": listOf(ref("routed_id")).set("minItems", 1),
+
+	"GivenToken.id":                 text(0),
+	"GivenToken.workflow_id":        text(0),
+	"GivenToken.instance_id":        text(0),
+	"GivenToken.place":              text(0),
+	"GivenToken.data":               ref("input"),
+	"GivenToken.metadata":           ref("input"),
+	"GivenToken.transition_history": givenHistory(),
+
+	"AnalyticsRequest.from": ref("timestamp"),
+	"AnalyticsRequest.to":   ref("timestamp"),
+	"Window.from":           ref("timestamp"),
+	"Window.to":             ref("timestamp"),
 }
 
 // besides adds to what a type says of itself.
@@ -173,6 +207,15 @@ var besides = map[string]*object{
 	"Transition.outputs":     obj("minItems", 1, "maxItems", maxEntries),
 	"Transition.rules":       obj("maxItems", maxEntries),
 	"Event.patches":          obj("propertyNames", ref("routed_id")),
+}
+
+// givenHistory is the past of a token as somebody imagines it: records as those of
+// breaker.token.history, of which every member may be absent.
+func givenHistory() *object {
+	return listOf(obj("type", "object", "properties", obj(
+		"from_place", text(0), "to_place", text(0), "transition_id", text(0), "timestamp", ref("timestamp"),
+		"triggered_by", text(0), "nats_sequence", integer(0), "metadata", obj(),
+	), "additionalProperties", false)).set("description", "Where the token has been, oldest first, as breaker.token.history says it.")
 }
 
 // fieldSchema is what this file says of a field.
@@ -213,12 +256,23 @@ var meanings = map[string]string{
 	"initial_place":     "Where a new instance begins.",
 	"auto":              "Fires by itself as soon as it may.",
 	"priority":          "Among automatic transitions the higher comes first.",
-	"rules":             "Rules that must all pass.",
-	"when":              "A CEL condition over the variable token.",
+	"when":              "A condition in CEL that must pass, see README.md.",
+	"rule_id":           "The rule; when is the transition's own condition.",
+	"condition":         "An expression in CEL, or a tree, see README.md.",
+	"author":            "Who made this version.",
+	"tags":              "For lists and people.",
 	"reason":            "Why.",
 }
 
 func usualMeaning(owner reflect.Type, name string) string {
+	if isRequest(owner) && strings.HasPrefix(owner.Name(), "Rule") {
+		switch name {
+		case "id", "rule_id":
+			return "The rule."
+		case "expected_version":
+			return "The version that the rule must still have, else 409 version_mismatch."
+		}
+	}
 	if isRequest(owner) {
 		switch name {
 		case "workflow_id":
@@ -258,6 +312,9 @@ var conditions = map[string]*object{
 	"AvailableRequest":   atLeastOne("token_id", "instance_id"),
 	"TokenUpdateRequest": atLeastOne("data", "metadata"),
 	"TokenListRequest":   obj("dependentRequired", obj("min_sequence", []any{"workflow_id"})),
+	"RuleUpdateRequest":  atLeastOne("condition", "description", "tags", "workflow_id"),
+	"RuleEvaluateRequest": obj("allOf", []any{exactlyOne("rule_id", "condition"), exactlyOne("token_id", "token")},
+		"dependentRequired", obj("as_of", []any{"token_id"})),
 	"Transition": obj("oneOf", []any{
 		obj("title", "from any one of these places to one place",
 			"required", []any{"from", "to"}, "not", atLeastOne("inputs", "outputs")),

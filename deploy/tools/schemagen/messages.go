@@ -12,6 +12,7 @@ type endpoint struct {
 const (
 	serviceToken      = "token"
 	serviceTransition = "transition"
+	serviceRules      = "rules"
 )
 
 // endpoints lists every endpoint of the fleet, in the order of the documents.
@@ -28,6 +29,15 @@ var endpoints = []endpoint{
 	{wire.SubjectTransitionFire, serviceTransition, wire.FireRequest{}, wire.FireReply{}},
 	{wire.SubjectTransitionComplete, serviceTransition, wire.CompleteRequest{}, wire.FireReply{}},
 	{wire.SubjectTransitionAvailable, serviceTransition, wire.AvailableRequest{}, wire.AvailableReply{}},
+
+	{wire.SubjectRuleCreate, serviceRules, wire.RuleCreateRequest{}, wire.Rule{}},
+	{wire.SubjectRuleUpdate, serviceRules, wire.RuleUpdateRequest{}, wire.Rule{}},
+	{wire.SubjectRuleGet, serviceRules, wire.RuleGetRequest{}, wire.Rule{}},
+	{wire.SubjectRuleList, serviceRules, wire.RuleListRequest{}, wire.RuleListReply{}},
+	{wire.SubjectRuleDelete, serviceRules, wire.RuleDeleteRequest{}, wire.Rule{}},
+	{wire.SubjectRuleHistory, serviceRules, wire.RuleHistoryRequest{}, wire.RuleHistoryReply{}},
+	{wire.SubjectRuleEvaluate, serviceRules, wire.RuleEvaluateRequest{}, wire.RuleEvaluateReply{}},
+	{wire.SubjectRuleGuard, serviceRules, wire.RuleGuardRequest{}, wire.RuleGuardReply{}},
 
 	{wire.SubjectTokenCreate, serviceToken, wire.TokenCreateRequest{}, wire.Token{}},
 	{wire.SubjectTokenInject, serviceToken, wire.TokenInjectRequest{}, wire.Token{}},
@@ -118,6 +128,11 @@ var publishedMessages = []published{
 		"Which workflow has a name.",
 	},
 	{
+		"$KV." + wire.BucketRules + ".{rule_id}", "KV_" + wire.BucketRules, serviceRules,
+		wire.Rule{},
+		"A version of a rule; every one is kept. An empty message with KV-Operation: DEL says that the rule was deleted.",
+	},
+	{
 		"$KV." + wire.BucketLeases + ".{service}.{copy}", "KV_" + wire.BucketLeases, serviceToken, handmade("lease"),
 		"A copy of a service that is alive; it expires by its TTL unless it is renewed.",
 	},
@@ -135,6 +150,7 @@ var parameters = []struct{ name, about string }{
 	{"status", "active, suspended, completed or cancelled."},
 	{"timer", "timeout or purge."},
 	{"name", "The workflow's name."},
+	{"rule_id", "The rule."},
 	{"service", "The service."},
 	{"copy", "The UUID that a copy draws when it starts."},
 }

@@ -166,6 +166,8 @@ func (d *document) typed(t reflect.Type) (*object, error) {
 		return enum("active", "suspended", "completed", "cancelled"), nil
 	case reflect.TypeFor[wire.WorkflowStatus]():
 		return enum("active", "archived"), nil
+	case reflect.TypeFor[wire.Snapshot]():
+		return d.reference(reflect.TypeFor[wire.State]())
 	case reflect.TypeFor[json.RawMessage]():
 		return nil, fmt.Errorf("any JSON: say in fields.go what it is")
 	}

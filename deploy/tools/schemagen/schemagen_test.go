@@ -155,25 +155,31 @@ func TestRunWritesOnlyWhatChanged(t *testing.T) {
 // declared lists the endpoint subjects and the request and reply types of pkg/wire.
 func declared(t *testing.T) (subjects, types []string) {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(top, "pkg", "wire", "request.go"), nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ast.Inspect(f, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.ValueSpec:
-			if strings.HasPrefix(n.Names[0].Name, "Subject") {
-				subjects = append(subjects, strings.Trim(n.Values[0].(*ast.BasicLit).Value, `"`))
-			}
-		case *ast.TypeSpec:
-			if strings.HasSuffix(n.Name.Name, "Request") || strings.HasSuffix(n.Name.Name, "Reply") {
-				types = append(types, n.Name.Name)
-			}
+	for _, name := range []string{"request.go", "rule.go"} {
+		before := len(types)
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(top, "pkg", "wire", name), nil, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return true
-	})
-	if len(subjects) == 0 || len(types) == 0 {
-		t.Fatal("nothing was found in pkg/wire/request.go")
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if strings.HasPrefix(n.Names[0].Name, "Subject") {
+					subjects = append(subjects, strings.Trim(n.Values[0].(*ast.BasicLit).Value, `"`))
+				}
+			case *ast.TypeSpec:
+				if strings.HasSuffix(n.Name.Name, "Request") || strings.HasSuffix(n.Name.Name, "Reply") {
+					types = append(types, n.Name.Name)
+				}
+			}
+			return true
+		})
+		if len(types) == before {
+			t.Fatalf("no request was found in pkg/wire/%s", name)
+		}
+	}
+	if len(subjects) == 0 {
+		t.Fatal("no subject was found in pkg/wire")
 	}
 	return subjects, types
 }

@@ -77,7 +77,13 @@ echo "token $t stands in draft since sequence $arrival"
 say "data that the definition's schema refuses"
 refuse breaker.token.create "{\"workflow_id\": \"$name\", \"data\": {\"pages\": 12}}" schema_violation
 
-say "fire"
+say "a guard: nobody is to review it yet"
+refuse breaker.transition.fire "{\"token_id\": \"$t\", \"transition_id\": \"submit_for_review\"}" rule_rejected
+judged="$(ask breaker.rule.evaluate "{\"condition\": {\"field_exists\": \"data.reviewer\"}, \"token_id\": \"$t\"}")"
+expect "$judged" passed false
+member "$judged" explanation
+
+say "fire, with somebody"
 fired="$(ask breaker.transition.fire "{\"token_id\": \"$t\", \"transition_id\": \"submit_for_review\", \"data\": {\"reviewer\": \"bob\"}, \"triggered_by\": \"$me\", \"request_id\": \"$(fresh)\"}")"
 expect "$fired" success true
 expect "$fired" place review

@@ -3,6 +3,7 @@ package fleet
 import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/env"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
+	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 	"github.com/seed-42b4788c/circuit-breaker/services/transition"
 )
@@ -11,6 +12,7 @@ import (
 // alone. What all services share is in each of them, with the same values.
 type Settings struct {
 	Token      token.Environment
+	Rules      rules.Environment
 	Transition transition.Environment
 }
 
@@ -40,6 +42,9 @@ func (s Settings) parts() []part {
 	return []part{
 		{token.Name, func(deps service.Deps) (service.Part, error) {
 			return token.New(deps, s.Token.Config())
+		}},
+		{rules.Name, func(deps service.Deps) (service.Part, error) {
+			return rules.New(deps, s.Rules.Config())
 		}},
 		{transition.Name, func(deps service.Deps) (service.Part, error) {
 			return transition.New(deps, s.Transition.Config())

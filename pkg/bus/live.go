@@ -1,0 +1,63 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+)
+
+// LiveOn reports whether the view has an active or suspended instance that runs on a
+// version of a workflow. The view may be behind by moments.
+func (b *Bus) LiveOn(ctx context.Context, workflowID string, version int) (bool, error) {
+	errFound := errors.New("found")
+	_, err := b.Scan(ctx, TailConfig{Stream: wire.StreamPlaces, Subjects: []string{
+		wire.InstanceRecordSubject(workflowID, wire.StatusActive, "*"),
+		wire.InstanceRecordSubject(workflowID, wire.StatusSuspended, "*"),
+	}}, func(m *Message) error {
+		if len(m.Data) == 0 {
+			return nil // It has left.
+		}
+		var record wire.InstanceRecord
+		if err := json.Unmarshal(m.Data, &record); err != nil {
+			return fmt.Errorf("instance record at %d: %w", m.Sequence, err)
+		}
+		if record.WorkflowVersion == version {
+			return errFound
+		}
+		return nil
+	})
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// CaughtUp waits until the view of a workflow contains every event that the workflow has at
+// this moment. It fails with fault.Timeout when the view is behind until ctx ends.
+func (b *Bus) CaughtUp(ctx context.Context, record *wire.WorkflowRecord) error {
+	last, err := b.Last(ctx, record.Stream, wire.EventSubjects(record.ID), true)
+	if err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		msg, err := b.Last(ctx, wire.StreamPlaces, wire.ProjectionSubject(record.ID), true)
+		if err == nil {
+			var reached wire.Checkpoint
+			if err := json.Unmarshal(msg.Data, &reached); err != nil {
+				return fmt.Errorf("checkpoint of %s: %w", record.ID, err)
+			}
+			if reached.Sequence >= last.Sequence {
+				return nil
+			}
+		} else if !errors.Is(err, ErrNoMessage) && ctx.Err() == nil {
+			return err
+		}
+		if pause(ctx, attempt) != nil {
+			return fault.New(fault.Timeout, "the view of the workflow %s is behind: is a token service running?", record.Name).Because(err)
+		}
+	}
+}
