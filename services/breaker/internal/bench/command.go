@@ -12,6 +12,7 @@ import (
 // The phases, as --only names them.
 const (
 	phaseThroughput = "throughput"
+	phaseGuards     = "guards"
 	phaseSizes      = "sizes"
 )
 
@@ -26,9 +27,9 @@ func Command(console *ui.Console) *cobra.Command {
 		Long: `Starts fleets in processes of their own with temporary data, and measures firings
 through request-reply beside the raw optimistic publish on the same server: the rate and
 the latency at several numbers in flight, with both sync settings, with the view live and
-with the projector paused; the cost of a firing with many instances in one workflow; and
-the memory of the whole fleet. It takes about two minutes; with --full many minutes and
-several GB of disk.`,
+with the projector paused; guarded firings beside unguarded ones; the cost of a firing with
+many instances in one workflow; and the memory of the whole fleet. It takes about three
+minutes; with --full many minutes and several GB of disk.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := DefaultOptions(full)
@@ -40,11 +41,13 @@ several GB of disk.`,
 			switch only {
 			case "":
 			case phaseThroughput:
-				o.Sizes = nil
+				o.Guards, o.Sizes = false, nil
+			case phaseGuards:
+				o.Syncs, o.Sizes = nil, nil
 			case phaseSizes:
-				o.Syncs = nil
+				o.Syncs, o.Guards = nil, false
 			default:
-				return fmt.Errorf("--only is %s or %s, not %q", phaseThroughput, phaseSizes, only)
+				return fmt.Errorf("--only is %s, %s or %s, not %q", phaseThroughput, phaseGuards, phaseSizes, only)
 			}
 			program, err := os.Executable()
 			if err != nil {
@@ -73,7 +76,7 @@ several GB of disk.`,
 	flags.BoolVar(&check, "check", false, "fail when a promised figure is missed")
 	flags.BoolVar(&markdown, "markdown", false, "write the report as a page, as in deploy/benchmarks.md")
 	flags.StringVar(&dir, "dir", "", "folder for the fleets' data (default: the system's for temporary files)")
-	flags.StringVar(&only, "only", "", "measure one phase: throughput or sizes (with memory)")
+	flags.StringVar(&only, "only", "", "measure one phase: throughput, guards or sizes (with memory)")
 	flags.DurationVar(&chosen.Duration, "duration", chosen.Duration, "how long each figure is measured")
 	flags.DurationVar(&chosen.WarmUp, "warm-up", chosen.WarmUp, "how long a size is fired at before it is measured")
 	flags.IntSliceVar(&chosen.InFlight, "in-flight", chosen.InFlight, "requests in flight")

@@ -46,8 +46,7 @@ type loop struct {
 }
 
 // deploy deploys a loop net whose firings are events of about eventBytes.
-func deploy(ctx context.Context, nc *nats.Conn, name string, eventBytes int) (*loop, error) {
-	def := loopDefinition(name)
+func deploy(ctx context.Context, nc *nats.Conn, def *wire.Definition, eventBytes int) (*loop, error) {
 	raw, err := json.Marshal(def)
 	if err != nil {
 		return nil, err
@@ -60,7 +59,7 @@ func deploy(ctx context.Context, nc *nats.Conn, name string, eventBytes int) (*l
 	defer cancel()
 	l := &loop{net: net}
 	if l.workflow, err = client.New(nc).WorkflowCreate(ask, wire.WorkflowCreateRequest{Definition: raw}); err != nil {
-		return nil, fmt.Errorf("deploying %s: %w", name, err)
+		return nil, fmt.Errorf("deploying %s: %w", def.Name, err)
 	}
 	l.data, err = l.sized(eventBytes)
 	return l, err
@@ -86,7 +85,7 @@ func (l *loop) sized(eventBytes int) (json.RawMessage, error) {
 }
 
 func document(padding int) json.RawMessage {
-	return json.RawMessage(`{"text":"` + strings.Repeat("x", padding) + `"}`)
+	return json.RawMessage(`{"amount":250,"status":"open","text":"` + strings.Repeat("x", padding) + `"}`)
 }
 
 // created is the event that the token service would publish for a new instance.

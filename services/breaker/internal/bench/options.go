@@ -18,6 +18,8 @@ type Options struct {
 	EventBytes int
 	// Instances is how many there are in the throughput phase.
 	Instances int
+	// Guards compares guarded firings with those that nothing guards.
+	Guards bool
 	// Sizes are the numbers of instances in one workflow; Rounds is how often each of them
 	// is measured in turn, so that a drift of the machine meets all of them.
 	Sizes  []int
@@ -38,7 +40,7 @@ type Options struct {
 func DefaultOptions(full bool) Options {
 	o := Options{
 		Syncs:    []string{SyncInterval, SyncAlways},
-		InFlight: []int{1, 8, 64}, Duration: 2 * time.Second, EventBytes: 2048, Instances: 1000,
+		InFlight: []int{1, 8, 64}, Duration: 2 * time.Second, EventBytes: 2048, Instances: 1000, Guards: true,
 		Sizes: []int{1_000, 100_000}, Rounds: 3, WarmUp: 3 * time.Second, MemoryAt: 100_000, Settle: 15 * time.Second,
 	}
 	if full {

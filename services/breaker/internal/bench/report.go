@@ -13,9 +13,12 @@ type Report struct {
 	TakenAt    time.Time    `json:"taken_at"`
 	EventBytes int          `json:"event_bytes"`
 	Throughput []Throughput `json:"throughput"`
-	Sizes      []Size       `json:"sizes"`
-	Memory     *Memory      `json:"memory,omitempty"`
-	Bars       []Bar        `json:"bars"`
+	Guards     []Guarding   `json:"guards"`
+	// TenRules is how long it takes to judge ten rules on a token of 4 KB, in microseconds.
+	TenRules float64 `json:"ten_rules_us,omitempty"`
+	Sizes    []Size  `json:"sizes"`
+	Memory   *Memory `json:"memory,omitempty"`
+	Bars     []Bar   `json:"bars"`
 }
 
 // View says what the projector did during a measurement.
@@ -40,6 +43,17 @@ type Throughput struct {
 	// Lag is how long the view took to contain the last firing, from its reply; absent
 	// while the projector is paused.
 	Lag *float64 `json:"lag_ms,omitempty"`
+}
+
+// Guarding compares firings that two rules and a condition guard with those that nothing
+// guards, the medians of the rounds.
+type Guarding struct {
+	InFlight  int    `json:"in_flight"`
+	Unguarded Figure `json:"unguarded"`
+	Guarded   Figure `json:"guarded"`
+	// RateRatio is guarded firings per unguarded one, P50Ratio how many times longer one takes.
+	RateRatio float64 `json:"rate_ratio"`
+	P50Ratio  float64 `json:"p50_ratio"`
 }
 
 // Size is the cost of a firing among this many instances, the median of the rounds.
@@ -106,6 +120,14 @@ func (r *Report) judge() {
 			r.Bars = append(r.Bars, atMost("p50 of a firing in raw publishes, 1 in flight", t.P50Ratio, 6))
 		}
 	}
+	for _, g := range r.Guards {
+		if g.InFlight == 64 {
+			r.Bars = append(r.Bars, atLeast("guarded firings per unguarded one, 64 in flight", g.RateRatio, 0.55))
+		}
+	}
+	if r.TenRules > 0 {
+		r.Bars = append(r.Bars, atMost("µs to judge ten rules on a token of 4 KB", r.TenRules, 50))
+	}
 	if n := len(r.Sizes); n > 1 {
 		name := fmt.Sprintf("cost of a firing, %d to %d instances", r.Sizes[0].Instances, r.Sizes[n-1].Instances)
 		r.Bars = append(r.Bars, atMost(name, r.Sizes[n-1].Relative, 1.25))
@@ -133,6 +155,11 @@ func (r *Report) Show(c *ui.Console) {
 	if len(r.Throughput) > 0 {
 		c.Printf("\n%s\n", c.Paint(ui.Bold, "Firings through request-reply, beside the raw optimistic publish"))
 		c.Table(throughputTable(r.Throughput), "")
+	}
+	if len(r.Guards) > 0 {
+		c.Printf("\n%s\n", c.Paint(ui.Bold, "Firings guarded by two rules and a condition, beside unguarded ones"))
+		c.Table(guardsTable(r.Guards), "")
+		c.Printf("  ten rules on a token of 4 KB: %.1f µs\n", r.TenRules)
 	}
 	if len(r.Sizes) > 0 {
 		c.Printf("\n%s\n", c.Paint(ui.Bold, "Firings of random instances of one workflow, by their number"))
@@ -166,6 +193,17 @@ func throughputTable(rows []Throughput) *ui.Table {
 			number("%.0f", t.Raw.Rate), number("%.2f", t.Raw.P50), number("%.2f", t.Raw.P99),
 			number("%.0f", t.Firing.Rate), number("%.2f", t.Firing.P50), number("%.2f", t.Firing.P99),
 			number("%.3f", t.RateRatio), number("%.1f", t.P50Ratio), lag)
+	}
+	return table
+}
+
+func guardsTable(rows []Guarding) *ui.Table {
+	table := ui.NewTable("in flight", "unguarded/s", "p50 ms", "p99 ms", "guarded/s", "p50 ms", "p99 ms", "rate ratio", "p50 ratio")
+	for _, g := range rows {
+		table.Row(number("%d", g.InFlight),
+			number("%.0f", g.Unguarded.Rate), number("%.2f", g.Unguarded.P50), number("%.2f", g.Unguarded.P99),
+			number("%.0f", g.Guarded.Rate), number("%.2f", g.Guarded.P50), number("%.2f", g.Guarded.P99),
+			number("%.3f", g.RateRatio), number("%.1f", g.P50Ratio))
 	}
 	return table
 }

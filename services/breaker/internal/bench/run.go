@@ -30,6 +30,11 @@ func Run(ctx context.Context, launch Launcher, o Options, console *ui.Console) (
 			}
 		}
 	}
+	if o.Guards {
+		if err := r.with(ctx, FleetOptions{Sync: SyncInterval}, r.guards); err != nil {
+			return nil, fmt.Errorf("measuring guards: %w", err)
+		}
+	}
 	if len(o.Sizes) > 0 {
 		if err := r.with(ctx, FleetOptions{Sync: SyncInterval}, r.sizes); err != nil {
 			return nil, fmt.Errorf("measuring sizes: %w", err)
@@ -70,7 +75,7 @@ func (r *runner) note(format string, args ...any) {
 // throughput measures firings and raw publishes, one right after the other at each number
 // in flight, so that both meet the machine in the same mood.
 func (r *runner) throughput(ctx context.Context, nc *nats.Conn, sync string, view View) error {
-	l, err := deploy(ctx, nc, "bench_loop", r.EventBytes)
+	l, err := deploy(ctx, nc, loopDefinition("bench_loop"), r.EventBytes)
 	if err != nil {
 		return err
 	}
@@ -186,7 +191,7 @@ func (r *runner) sizes(ctx context.Context, fleet *Fleet, nc *nats.Conn) error {
 // fill deploys a workflow with n instances and waits for the view to have them.
 func (r *runner) fill(ctx context.Context, nc *nats.Conn, n int) (*loop, Size, error) {
 	size := Size{Instances: n}
-	l, err := deploy(ctx, nc, fmt.Sprintf("bench_%d", n), r.EventBytes)
+	l, err := deploy(ctx, nc, loopDefinition(fmt.Sprintf("bench_%d", n)), r.EventBytes)
 	if err != nil {
 		return nil, size, err
 	}

@@ -37,7 +37,7 @@ func newTestLauncher(t *testing.T) Launcher {
 func newTestOptions() Options {
 	return Options{
 		Syncs: []string{SyncInterval, SyncAlways}, InFlight: []int{1, 4}, Duration: 80 * time.Millisecond,
-		EventBytes: 2048, Instances: 10, Sizes: []int{10, 100}, Rounds: 1, WarmUp: time.Millisecond, MemoryAt: 100, Settle: time.Millisecond,
+		EventBytes: 2048, Instances: 10, Guards: true, Sizes: []int{10, 100}, Rounds: 1, WarmUp: time.Millisecond, MemoryAt: 100, Settle: time.Millisecond,
 	}
 }
 
@@ -59,6 +59,14 @@ func TestBenchMeasuresEverything(t *testing.T) {
 		}
 		if live := row.View == ViewLive; live != (row.Lag != nil) {
 			t.Errorf("view %s with lag %v", row.View, row.Lag)
+		}
+	}
+	if len(report.Guards) != 2 || report.TenRules <= 0 {
+		t.Errorf("guards are %+v, ten rules take %f", report.Guards, report.TenRules)
+	}
+	for _, g := range report.Guards {
+		if g.Guarded.Operations == 0 || g.Unguarded.Operations == 0 || g.RateRatio <= 0 || g.P50Ratio <= 0 {
+			t.Errorf("a figure is missing: %+v", g)
 		}
 	}
 	for _, size := range report.Sizes {
