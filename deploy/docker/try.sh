@@ -66,7 +66,7 @@ healthy() {
 
 up() {
     timeout 300 "${compose[@]}" up -d --scale token=2
-    await 90 "four healthy containers" healthy 4
+    await 90 "five healthy containers" healthy 5
     server=nats://$("${compose[@]}" port nats 4222)
 }
 
@@ -77,7 +77,7 @@ is() { [ "$3" = "$2" ] || fail "$1: want $2, have $3"; }
 
 say "building with $(docker version --format 'engine {{.Server.Version}}'), ${compose[*]}"
 timeout 900 "${compose[@]}" build
-for service in token transition; do
+for service in token rules transition; do
     image=circuit-breaker/$service
     is "user of $image" 65532:65532 "$(docker image inspect -f '{{.Config.User}}' "$image")"
     say "$image has $(($(docker image inspect -f '{{.Size}}' "$image") / 1000000)) MB"
@@ -93,12 +93,13 @@ for id in $(copies); do
     done
 done
 
-say "deploying the example of an order"
+say "deploying the example of an order, and the rule that guards it"
+breaker rules put deploy/examples/rules/parcel_is_labelled.yaml | jq -e '.rules[0].outcome == "created"' >/dev/null
 breaker deploy deploy/examples/order/workflow.yaml | jq -e '.workflows[0].outcome == "created"' >/dev/null
 order=$(jq -c .data deploy/examples/order/samples/simple.json | breaker token create order --data - --by try | jq -r .instance_id)
 
 where() { breaker instance get "$order" | jq -r '[.status] + [.tokens[].place] | join(" ")'; }
-fire() { breaker fire "$order" "$1" --by try | jq -e .success >/dev/null || fail "$1 did not fire"; }
+fire() { breaker fire "$order" "$@" --by try | jq -e .success >/dev/null || fail "$1 did not fire"; }
 
 fire charge
 fire payment_succeeded
@@ -109,13 +110,19 @@ say "killing one of the two copies of token"
 docker kill "$(copies token | head -n 1)" >/dev/null
 fire pick
 fire pick
-fire pick
-is "the order after three picks" "active item_picked item_picked item_picked" "$(where)"
-listed() { [ "$(breaker token list order --place item_picked | jq '.tokens | length')" = 3 ]; }
+is "the order after two picks" "active item_to_pick item_picked item_picked" "$(where)"
+listed() { [ "$(breaker token list order --place item_picked | jq '.tokens | length')" = 2 ]; }
 await 60 "the other copy to keep the view" listed
+fire pick
+packed() { [ "$(where)" = "active packed" ]; }
+await 30 "the rules service to have it packed" packed
+
+say "a parcel without a label"
+if breaker fire "$order" ship --by try >"$work/ship.json" 2>&1; then fail "ship fired without a label"; fi
+grep -q rule_rejected "$work/ship.json" || fail "ship was refused with $(cat "$work/ship.json")"
 
 say "stopping the services within their grace period"
-for service in token transition; do
+for service in token rules transition; do
     id=$(copies $service | tail -n 1)
     "${compose[@]}" stop $service >/dev/null 2>&1
     is "exit code of $service" 0 "$(docker inspect -f '{{.State.ExitCode}}' "$id")"
@@ -124,8 +131,9 @@ done
 say "replacing every container, on the same volume"
 "${compose[@]}" down >/dev/null 2>&1
 up
-is "the order in new containers" "active item_picked item_picked item_picked" "$(where)"
-for transition in pack ship deliver; do fire $transition; done
+is "the order in new containers" "active packed" "$(where)"
+fire ship --data '{"parcel": "P-1", "carrier": "post"}'
+fire deliver
 is "the order at its end" "completed delivered" "$(where)"
 breaker verify >"$work/verify.json" || fail "verify: $(cat "$work/verify.json")"
 

@@ -6,10 +6,16 @@
 //
 //	{"description": "…", "triggered_by": "…", "data": {…}, "metadata": {…},
 //	 "steps": [{"transition": "submit", "place": "draft", "data": {…}, "times": 1,
-//	            "triggered_by": "…"}, {"transition": "escalate", "by_timeout": true}],
+//	            "triggered_by": "…"}, {"transition": "escalate", "by_timeout": true},
+//	           {"transition": "conclude", "automatic": true},
+//	           {"transition": "approve", "refused": "rule_rejected"}],
 //	 "ends": {"status": "completed", "places": ["approved"]}}
 //
-// place chooses among several origins; times repeats a step; a step by_timeout is not
-// fired but waited for. The time-outs of the files are realistic, which is hours: Hurried
-// makes a copy of a workflow under another name that has short ones.
+// place chooses among several origins; times repeats a step. A step by_timeout or automatic
+// is not fired but waited for, and must be the next that happens; one that is refused must
+// be refused with that code. The time-outs of the files are realistic, which is hours:
+// Hurried makes a copy of a workflow under another name that has short ones.
+//
+// The folder rules has a library of ready rules. Those that an example's definition names
+// are its Rules; whoever deploys it creates them first.
 package examples

@@ -3,18 +3,21 @@ package examples
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
 // Driver takes samples through a fleet, whatever carries the requests.
 type Driver struct {
-	Create func(context.Context, wire.TokenCreateRequest) (wire.Token, error)
-	Fire   func(context.Context, wire.FireRequest) (wire.FireReply, error)
-	Get    func(context.Context, wire.InstanceGetRequest) (wire.Instance, error)
+	Create  func(context.Context, wire.TokenCreateRequest) (wire.Token, error)
+	Fire    func(context.Context, wire.FireRequest) (wire.FireReply, error)
+	Get     func(context.Context, wire.InstanceGetRequest) (wire.Instance, error)
+	History func(context.Context, wire.TokenHistoryRequest) (wire.TokenHistoryReply, error)
 	// Await returns the instance once it has gone beyond the given revision; Poll makes one.
 	Await func(ctx context.Context, instanceID string, revision uint64) (wire.Instance, error)
 }
@@ -23,9 +26,23 @@ type Driver struct {
 type Outcome struct {
 	// Instance is the instance at its end, with its marking.
 	Instance wire.Instance
-	// Firings counts those that were asked for and those that came by time-outs.
-	Firings  int
-	Timeouts int
+	// Firings counts those that were asked for, those that came by time-outs and the automatic
+	// ones, by transition.
+	Firings map[string]int
+	// Timeouts and Automatic count those that nobody asked for.
+	Timeouts, Automatic int
+	Refusals            []Refusal
+
+	// revision is that of the last step.
+	revision uint64
+}
+
+// Refusal is a firing that was refused, as the sample wants it.
+type Refusal struct {
+	Transition string            `json:"transition"`
+	Code       fault.Code        `json:"code"`
+	Message    string            `json:"message"`
+	Results    []wire.RuleResult `json:"rule_results,omitempty"`
 }
 
 // Run creates an instance of the example's workflow for the sample, takes every step, and
@@ -39,7 +56,7 @@ func (d Driver) Run(ctx context.Context, workflowID string, s Sample) (Outcome, 
 	if err != nil {
 		return Outcome{}, fmt.Errorf("sample %s: create: %w", s.Name, err)
 	}
-	out := Outcome{Instance: wire.Instance{ID: token.InstanceID, NatsSequence: token.NatsSequence}}
+	out := Outcome{Instance: wire.Instance{ID: token.InstanceID}, Firings: map[string]int{}, revision: token.NatsSequence}
 	for _, step := range s.Steps {
 		for range max(step.Times, 1) {
 			if err := d.step(ctx, &out, s, step); err != nil {
@@ -60,15 +77,8 @@ func (d Driver) Run(ctx context.Context, workflowID string, s Sample) (Outcome, 
 }
 
 func (d Driver) step(ctx context.Context, out *Outcome, s Sample, step Step) error {
-	if step.ByTimeout {
-		instance, err := d.Await(ctx, out.Instance.ID, out.Instance.NatsSequence)
-		if err != nil {
-			return err
-		}
-		out.Instance = instance
-		out.Firings++
-		out.Timeouts++
-		return nil
+	if step.ByTimeout || step.Automatic {
+		return d.await(ctx, out, step)
 	}
 	by := step.TriggeredBy
 	if by == "" {
@@ -78,11 +88,73 @@ func (d Driver) step(ctx context.Context, out *Outcome, s Sample, step Step) err
 		InstanceID: out.Instance.ID, TransitionID: step.Transition, FromPlace: step.Place,
 		Data: step.Data, Metadata: step.Metadata, Origin: wire.Origin{TriggeredBy: by},
 	})
+	if step.Refused != "" {
+		return out.refused(step, err)
+	}
 	if err != nil {
 		return err
 	}
-	out.Instance = reply.Instance
-	out.Firings++
+	out.fired(step, reply.Instance.NatsSequence)
+	return nil
+}
+
+func (o *Outcome) fired(step Step, revision uint64) {
+	o.Firings[step.Transition]++
+	o.revision = revision
+}
+
+// refused keeps a refusal that the sample wants; any other answer is an error.
+func (o *Outcome) refused(step Step, err error) error {
+	if err == nil {
+		return fmt.Errorf("it fired, and was to be refused with %s", step.Refused)
+	}
+	if !errors.Is(err, step.Refused) {
+		return fmt.Errorf("it was to be refused with %s: %w", step.Refused, err)
+	}
+	refusal := fault.From(err)
+	kept := Refusal{Transition: step.Transition, Code: refusal.Code, Message: refusal.Message}
+	// Details that came over the wire are plain JSON.
+	results, err := json.Marshal(refusal.Details["rule_results"])
+	if err == nil {
+		err = json.Unmarshal(results, &kept.Results)
+	}
+	o.Refusals = append(o.Refusals, kept)
+	return err
+}
+
+// automaticBy is who triggers automatic firings.
+const automaticBy = "rules"
+
+// await waits for the step that comes by itself, and sees that it is that very one: the
+// instance may have gone on from there already, so the history says what came next.
+func (d Driver) await(ctx context.Context, out *Outcome, step Step) error {
+	instance, err := d.Await(ctx, out.Instance.ID, out.revision)
+	if err != nil {
+		return err
+	}
+	var next wire.TransitionRecord
+	for _, token := range instance.Tokens {
+		reply, err := d.History(ctx, wire.TokenHistoryRequest{TokenID: token.ID, Page: wire.Page{Limit: wire.MaxPage}})
+		if err != nil {
+			return err
+		}
+		for _, r := range reply.Records {
+			if r.NatsSequence > out.revision && (next.NatsSequence == 0 || r.NatsSequence < next.NatsSequence) {
+				next = r
+			}
+		}
+	}
+	switch {
+	case next.TransitionID != step.Transition:
+		return fmt.Errorf("%q fired instead, at revision %d", next.TransitionID, next.NatsSequence)
+	case step.Automatic && next.TriggeredBy != automaticBy:
+		return fmt.Errorf("it was fired by %q, and was to fire by itself", next.TriggeredBy)
+	case step.Automatic:
+		out.Automatic++
+	default:
+		out.Timeouts++
+	}
+	out.fired(step, next.NatsSequence)
 	return nil
 }
 
@@ -110,7 +182,7 @@ func Poll(get func(context.Context, wire.InstanceGetRequest) (wire.Instance, err
 			}
 			select {
 			case <-ctx.Done():
-				return wire.Instance{}, fmt.Errorf("the time-out did not fire: %w", ctx.Err())
+				return wire.Instance{}, fmt.Errorf("nothing fired by itself: %w", ctx.Err())
 			case <-ticker.C:
 			}
 		}

@@ -12,11 +12,12 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
-//go:embed */workflow.yaml */samples/*.json
+//go:embed */workflow.yaml */samples/*.json rules/*.yaml
 var files embed.FS
 
 // Example is a workflow and the documents that go through it.
@@ -25,7 +26,9 @@ type Example struct {
 	Folder string
 	// Definition is the workflow, parsed; it has no problems.
 	Definition *wire.Definition
-	Samples    []Sample
+	// Rules are those that the definition names: they must be there before it is deployed.
+	Rules   []wire.RuleCreateRequest
+	Samples []Sample
 }
 
 // Sample is a document with its way through the net.
@@ -40,7 +43,8 @@ type Sample struct {
 	Ends        Ends            `json:"ends"`
 }
 
-// Step is one firing, or Times of them in a row.
+// Step is one firing, or Times of them in a row. At most one of ByTimeout, Automatic and
+// Refused is given.
 type Step struct {
 	Transition  string          `json:"transition"`
 	Place       string          `json:"place,omitempty"`
@@ -49,8 +53,12 @@ type Step struct {
 	TriggeredBy string          `json:"triggered_by,omitempty"`
 	// Times is how often the transition is fired; absent means once.
 	Times int `json:"times,omitempty"`
-	// ByTimeout says that the engine fires the transition by itself.
+	// ByTimeout says that the engine fires the transition by itself, when its time has come.
 	ByTimeout bool `json:"by_timeout,omitempty"`
+	// Automatic says that the rules service fires the transition by itself.
+	Automatic bool `json:"automatic,omitempty"`
+	// Refused says that the firing must be refused, with this code.
+	Refused fault.Code `json:"refused,omitempty"`
 }
 
 // Ends is where an instance stands after the last step: its status and the places of its
@@ -70,26 +78,30 @@ func (s Sample) Waits() bool {
 	return false
 }
 
-// Firings is how many firings the sample's steps are, those by time-outs included.
-func (s Sample) Firings() int {
-	n := 0
+// Firings is how often the sample's steps fire each transition, those by time-outs and the
+// automatic ones included.
+func (s Sample) Firings() map[string]int {
+	fired := map[string]int{}
 	for _, step := range s.Steps {
-		n += max(step.Times, 1)
+		if step.Refused == "" {
+			fired[step.Transition] += max(step.Times, 1)
+		}
 	}
-	return n
+	return fired
 }
 
 // All reads the embedded examples, in the order of their folders.
 func All() ([]Example, error) {
-	folders, err := fs.ReadDir(files, ".")
+	definitions, err := fs.Glob(files, "*/workflow.yaml")
 	if err != nil {
 		return nil, err
 	}
 	var all []Example
-	for _, folder := range folders {
-		e, err := read(folder.Name())
+	for _, name := range definitions {
+		folder := path.Dir(name)
+		e, err := read(folder)
 		if err != nil {
-			return nil, fmt.Errorf("example %s: %w", folder.Name(), err)
+			return nil, fmt.Errorf("example %s: %w", folder, err)
 		}
 		all = append(all, e)
 	}
@@ -106,6 +118,9 @@ func read(folder string) (Example, error) {
 		return Example{}, err
 	}
 	e := Example{Folder: folder, Definition: def}
+	if e.Rules, err = Rules(def); err != nil {
+		return Example{}, err
+	}
 	names, err := fs.Glob(files, path.Join(folder, "samples", "*.json"))
 	if err != nil {
 		return Example{}, err
@@ -177,5 +192,5 @@ func (e Example) Hurried(name string, after time.Duration) Example {
 			def.Places[i].Timeout = &wire.Timeout{After: wire.Duration(after), Transition: place.Timeout.Transition}
 		}
 	}
-	return Example{Folder: e.Folder, Definition: &def, Samples: samples}
+	return Example{Folder: e.Folder, Definition: &def, Rules: e.Rules, Samples: samples}
 }

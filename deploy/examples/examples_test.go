@@ -1,8 +1,8 @@
 package examples
 
 import (
-	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
 func newTestExamples(t *testing.T) []Example {
@@ -21,6 +21,15 @@ func newTestExamples(t *testing.T) []Example {
 		t.Fatal(err)
 	}
 	return all
+}
+
+func newTestText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestAllAreThere(t *testing.T) {
@@ -51,12 +60,12 @@ func TestSamplesEndWhereTheySay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if out.Firings != s.Firings() {
-					t.Errorf("fired %d times, not %d", out.Firings, s.Firings())
+				if !maps.Equal(out.Firings, s.Firings()) {
+					t.Errorf("fired %v, not %v", out.Firings, s.Firings())
 				}
 			})
-			for _, step := range s.Steps {
-				fired[step.Transition] = true
+			for transition := range s.Firings() {
+				fired[transition] = true
 			}
 		}
 		for _, transition := range e.Definition.Transitions {
@@ -119,109 +128,75 @@ func TestHurriedSamplesDoNotRace(t *testing.T) {
 	}
 }
 
+// A step that comes by itself must be the very next that happens.
+func TestRunNoticesAnotherAutomaticFiring(t *testing.T) {
+	t.Parallel()
+	e := newTestExamples(t)[2]
+	for i, s := range e.Samples {
+		if s.Name == "petty" {
+			s.Steps = slices.Clone(s.Steps)
+			s.Steps[2].Transition = "request_approval"
+			_, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+			if err == nil || !strings.Contains(err.Error(), `"waive_approval" fired instead`) {
+				t.Errorf("another firing was accepted: %v", err)
+			}
+			return
+		}
+		if i == len(e.Samples)-1 {
+			t.Error("there is no sample petty")
+		}
+	}
+}
+
+func TestRunKeepsRefusals(t *testing.T) {
+	t.Parallel()
+	e := newTestExamples(t)[0]
+	i := slices.IndexFunc(e.Samples, func(s Sample) bool { return s.Name == "untitled" })
+	s := e.Samples[i]
+	out, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+	if err != nil || len(out.Refusals) != 1 {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	if r := out.Refusals[0]; r.Code != fault.RuleRejected || len(r.Results) != 1 || r.Results[0].RuleID != "has_title" || r.Results[0].Passed {
+		t.Errorf("the refusal is %+v", r)
+	}
+	s.Steps = slices.Clone(s.Steps)
+	s.Steps[0].Refused = fault.TransitionNotEnabled
+	if _, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s); !errors.Is(err, fault.RuleRejected) {
+		t.Errorf("another refusal was accepted: %v", err)
+	}
+	s.Steps[0].Refused, s.Steps[0].Data = fault.RuleRejected, s.Steps[1].Data
+	if _, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s); err == nil {
+		t.Error("a firing that was to be refused was accepted")
+	}
+}
+
+// Every definition compiles with the language of conditions, too.
+func TestInlineConditionsCompile(t *testing.T) {
+	t.Parallel()
+	for _, e := range newTestExamples(t) {
+		if problems := newTestLanguage(t).CheckWhens(e.Definition); len(problems) > 0 {
+			t.Errorf("%s: %v", e.Folder, problems)
+		}
+	}
+}
+
 func TestReadmesAreShort(t *testing.T) {
 	t.Parallel()
 	for _, e := range newTestExamples(t) {
-		text, err := os.ReadFile(filepath.Join(e.Folder, "README.md"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), "\n"); n > 40 {
+		text := newTestText(t, filepath.Join(e.Folder, "README.md"))
+		if n := strings.Count(text, "\n"); n > 40 {
 			t.Errorf("%s/README.md has %d lines", e.Folder, n)
 		}
 		for _, s := range e.Samples {
-			if !strings.Contains(string(text), "`"+s.Name+"`") {
+			if !strings.Contains(text, "`"+s.Name+"`") {
 				t.Errorf("%s/README.md does not name the sample %s", e.Folder, s.Name)
 			}
 		}
-	}
-}
-
-// testEngine is the pure engine with one instance in memory. A time-out is due at once.
-type testEngine struct {
-	net        *petri.Net
-	limits     petri.Limits
-	state      *wire.State
-	revision   uint64
-	now        time.Time
-	beforeFire func(place string)
-}
-
-func newTestEngine(t *testing.T, e Example) *testEngine {
-	t.Helper()
-	net, problems := petri.Compile(e.Definition)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	return &testEngine{
-		net: net, limits: petri.DefaultLimits(4 << 20), now: time.Unix(1_700_000_000, 0).UTC(),
-		beforeFire: func(string) {},
-	}
-}
-
-func (e *testEngine) driver() Driver {
-	return Driver{Create: e.create, Fire: e.fire, Get: e.get, Await: e.await}
-}
-
-func (e *testEngine) commit(cmd petri.Command) error {
-	e.now = e.now.Add(time.Second)
-	event, err := petri.Decide(e.net, e.state, cmd, petri.Meta{Time: e.now}, e.limits)
-	if err != nil {
-		return err
-	}
-	e.revision++
-	e.state = event.Instance
-	e.state.Fill(e.revision)
-	return nil
-}
-
-func (e *testEngine) create(_ context.Context, req wire.TokenCreateRequest) (wire.Token, error) {
-	const workflow = "11111111-2222-4333-8444-555555555555"
-	id, err := wire.NewInstanceID(workflow, e.now.UnixMilli(), 1)
-	if err != nil {
-		return wire.Token{}, err
-	}
-	err = e.commit(petri.Create{WorkflowID: workflow, InstanceID: id, Place: req.Place, Data: req.Data, Metadata: req.Metadata})
-	if err != nil {
-		return wire.Token{}, err
-	}
-	return e.state.Tokens[0], nil
-}
-
-func (e *testEngine) fire(_ context.Context, req wire.FireRequest) (wire.FireReply, error) {
-	transition, ok := e.net.Transition(req.TransitionID)
-	if ok {
-		for _, token := range e.state.Tokens {
-			if slices.Contains(transition.From, token.Place) {
-				e.beforeFire(token.Place)
+		for _, r := range e.Rules {
+			if !strings.Contains(text, r.ID) {
+				t.Errorf("%s/README.md does not name the rule %s", e.Folder, r.ID)
 			}
 		}
 	}
-	err := e.commit(petri.Fire{
-		TransitionID: req.TransitionID, FromPlace: req.FromPlace, Data: req.Data, Metadata: req.Metadata,
-	})
-	if err != nil {
-		return wire.FireReply{}, err
-	}
-	instance := e.state.Instance
-	instance.Tokens = nil
-	return wire.FireReply{Success: true, Instance: instance}, nil
-}
-
-func (e *testEngine) get(context.Context, wire.InstanceGetRequest) (wire.Instance, error) {
-	return e.state.Instance, nil
-}
-
-func (e *testEngine) await(context.Context, string, uint64) (wire.Instance, error) {
-	for _, token := range e.state.Tokens {
-		place, ok := e.net.Place(token.Place)
-		if !ok || place.Timeout == nil {
-			continue
-		}
-		if err := e.commit(petri.Fire{TokenID: token.ID, TransitionID: place.Timeout.Transition}); err != nil {
-			return wire.Instance{}, err
-		}
-		return e.state.Instance, nil
-	}
-	return wire.Instance{}, errors.New("no token has a time-out to wait for")
 }

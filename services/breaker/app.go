@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/natscontext"
@@ -28,9 +29,10 @@ type App struct {
 	// Environ is the environment as KEY=value.
 	Environ []string
 
-	where   natscontext.Choice
-	timeout time.Duration
-	bus     *bus.Bus
+	where    natscontext.Choice
+	timeout  time.Duration
+	bus      *bus.Bus
+	language *condition.Language
 }
 
 // Getenv reads the environment that the program was given.
@@ -132,6 +134,14 @@ func (a *App) Client(ctx context.Context) (*client.Client, error) {
 	return client.New(b.NC), nil
 }
 
+// conditions is the language of conditions, made when a command first needs it.
+func (a *App) conditions() (language *condition.Language, err error) {
+	if a.language == nil {
+		a.language, err = condition.New()
+	}
+	return a.language, err
+}
+
 // request bounds one request.
 func (a *App) request(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, a.timeout)
@@ -171,10 +181,19 @@ func (a *App) report(err error) {
 
 // details are those of a fault, one line each.
 func details(e *fault.Error) []string {
-	lines := problemLines(e)
+	var lines []string
 	for _, key := range sortedKeys(e.Details) {
-		if key == "problems" && lines != nil {
-			continue
+		switch key {
+		case "problems":
+			if readable := detailLines(e, key, problemLine); readable != nil {
+				lines = append(lines, readable...)
+				continue
+			}
+		case "rule_results":
+			if readable := detailLines(e, key, ruleLine); readable != nil {
+				lines = append(lines, readable...)
+				continue
+			}
 		}
 		lines = append(lines, fmt.Sprintf("%s: %s", key, compact(e.Details[key])))
 	}

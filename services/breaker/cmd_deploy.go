@@ -13,7 +13,7 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/ui"
 )
 
-// Outcomes of deploying one file.
+// Outcomes of deploying a workflow or putting a rule.
 const (
 	deployCreated   = "created"
 	deployUpdated   = "updated"
@@ -72,14 +72,15 @@ new is created; one whose content differs gets a next version; the others stay u
 // read reads all files and reports the problems of all of them before it fails.
 func (a *App) read(paths []string) ([]*definition.File, error) {
 	files := make([]*definition.File, len(paths))
+	results := make([]checked, len(paths))
 	names := map[string]string{}
 	sound := true
 	for i, path := range paths {
-		file, err := definition.Read(path, a.Console.In)
+		file, err := a.readDefinition(path)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, err
 		}
-		files[i] = file
+		files[i], results[i] = file, newChecked(path, file.Problems)
 		if len(file.Problems) > 0 {
 			sound = false
 			continue
@@ -91,9 +92,21 @@ func (a *App) read(paths []string) ([]*definition.File, error) {
 		names[name] = path
 	}
 	if !sound {
-		return nil, a.problems(files)
+		return nil, a.problems(results)
 	}
 	return files, nil
+}
+
+func (a *App) readDefinition(path string) (*definition.File, error) {
+	language, err := a.conditions()
+	if err != nil {
+		return nil, err
+	}
+	file, err := definition.Read(language, path, a.Console.In)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return file, nil
 }
 
 // checked is what validating one file found.
@@ -103,13 +116,15 @@ type checked struct {
 	Problems []wire.Problem `json:"problems"`
 }
 
+func newChecked(path string, problems []wire.Problem) checked {
+	return checked{File: path, Valid: len(problems) == 0, Problems: append([]wire.Problem{}, problems...)}
+}
+
 // problems reports what is wrong with each file, and fails if anything is.
-func (a *App) problems(files []*definition.File) error {
+func (a *App) problems(results []checked) error {
 	var failed error
-	results := make([]checked, len(files))
-	for i, file := range files {
-		results[i] = checked{File: file.Path, Valid: len(file.Problems) == 0, Problems: append([]wire.Problem{}, file.Problems...)}
-		if !results[i].Valid {
+	for _, r := range results {
+		if !r.Valid {
 			failed = errProblems
 		}
 	}
@@ -134,17 +149,21 @@ func (a *App) deployed(done []deployment) error {
 		if len(done) == 0 {
 			return
 		}
-		styles := map[string]ui.Style{deployCreated: ui.Good, deployUpdated: ui.Accent, deployUnchanged: ui.Dim}
 		t := ui.NewTable("WORKFLOW", "VERSION", "OUTCOME", "ID", "FILE")
 		for _, d := range done {
-			outcome := d.Outcome
-			if d.DryRun && outcome != deployUnchanged {
-				outcome = "would be " + outcome
-			}
-			t.Row(d.Name, number(d.Version), ui.Cell{Text: outcome, Style: styles[d.Outcome]}, d.ID, d.File)
+			t.Row(d.Name, number(d.Version), outcome(d.Outcome, d.DryRun), d.ID, d.File)
 		}
 		a.Console.Table(t, "")
 	})
+}
+
+// outcome is what became of one thing in a file.
+func outcome(what string, dryRun bool) ui.Cell {
+	cell := ui.Cell{Text: what, Style: map[string]ui.Style{deployCreated: ui.Good, deployUpdated: ui.Accent, deployUnchanged: ui.Dim}[what]}
+	if dryRun && what != deployUnchanged {
+		cell.Text = "would be " + what
+	}
+	return cell
 }
 
 // deploy brings the fleet to what the file says. Two deployers of one new name race for

@@ -74,7 +74,7 @@ func newAvailable(a *App) *cobra.Command {
 	var insist bool
 	cmd := &cobra.Command{
 		Use: "available TOKEN|INSTANCE", Short: "Say which transitions could fire, and why the others could not",
-		Long: "available lists the transitions that lead on.\n\n" + subjectHelp, Args: cobra.ExactArgs(1),
+		Long: "available lists the transitions that lead on, each with what its rules say.\n\n" + subjectHelp, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var req wire.AvailableRequest
 			req.TokenID, req.InstanceID = subject(args[0], insist)
@@ -95,7 +95,14 @@ func newAvailable(a *App) *cobra.Command {
 					if transition.Enabled {
 						enabled = ui.Cell{Text: "yes", Style: ui.Good}
 					}
-					t.Row(ui.Cell{Text: transition.TransitionID, Style: ui.Bold}, enabled, transition.Explanation)
+					explanation := transition.Explanation
+					if !transition.Enabled && len(transition.RuleResults) > 0 {
+						explanation = "its rules do not let it pass"
+					}
+					t.Row(ui.Cell{Text: transition.TransitionID, Style: ui.Bold}, enabled, explanation)
+					for _, rule := range transition.RuleResults {
+						t.Row("  "+ruleName(rule.RuleID, rule.Version), passed(rule.Passed), rule.Explanation)
+					}
 				}
 				a.Console.Table(t, "nothing leads on from here")
 			})
@@ -103,4 +110,12 @@ func newAvailable(a *App) *cobra.Command {
 	}
 	subjectFlag(cmd, &insist)
 	return cmd
+}
+
+// passed is what came out of a rule.
+func passed(yes bool) ui.Cell {
+	if yes {
+		return ui.Cell{Text: "passed", Style: ui.Good}
+	}
+	return ui.Cell{Text: "not passed", Style: ui.Bad}
 }

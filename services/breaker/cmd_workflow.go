@@ -195,6 +195,9 @@ func guard(t *wire.Transition) string {
 	if t.Auto {
 		parts = append(parts, "auto")
 	}
+	if t.Priority != 0 {
+		parts = append(parts, fmt.Sprintf("priority %d", t.Priority))
+	}
 	parts = append(parts, t.Rules...)
 	if t.When != "" {
 		parts = append(parts, t.When)
@@ -254,24 +257,25 @@ func newWorkflowValidate(a *App) *cobra.Command {
 	var remote bool
 	cmd := &cobra.Command{
 		Use: "validate FILE…", Short: "Check definitions and report every problem",
-		Long: `validate checks definitions without a fleet. With --remote the fleet checks them too, which
-includes the JSON Schema of the token data.`,
+		Long: `validate checks definitions without a fleet, their inline conditions (when) included. With
+--remote the fleet checks them too: the JSON Schema of the token data, and whether there are the
+rules that they name.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			files := make([]*definition.File, len(args))
+			results := make([]checked, len(args))
 			for i, path := range args {
-				file, err := definition.Read(path, a.Console.In)
+				file, err := a.readDefinition(path)
 				if err != nil {
-					return usageError{err}
+					return err
 				}
 				if remote && len(file.Problems) == 0 {
 					if file.Problems, err = a.validateRemotely(cmd.Context(), file); err != nil {
 						return err
 					}
 				}
-				files[i] = file
+				results[i] = newChecked(path, file.Problems)
 			}
-			return a.problems(files)
+			return a.problems(results)
 		},
 	}
 	cmd.Flags().BoolVar(&remote, "remote", false, "let the fleet check them as well")

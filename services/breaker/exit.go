@@ -19,18 +19,20 @@ const (
 	exitRejected    = 4
 	exitUnavailable = 5
 	exitDifferences = 6
+	exitNotPassed   = 7
 	exitInterrupted = 130
 )
 
 const exitHelp = `Every command ends with one of these codes:
 
   0    it worked
-  1    it failed in another way, or a definition has problems
+  1    it failed in another way, or a definition or a rule has problems
   2    it was called in a wrong way: arguments, flags, or a request that is malformed (400)
   3    what it names does not exist (404), or is over (410)
   4    the fleet refused: a conflict (409), or the net or a rule said no (422)
   5    the fleet cannot be reached or cannot do it now (429, 503, 504, 507)
   6    verify found differences between the log, the states and the view
+  7    rules test or rules explain: a rule did not pass
   130  it was interrupted
 
 With --json an error is one JSON object on stderr: {"code", "message", "details"}.
@@ -48,8 +50,16 @@ func usagef(format string, args ...any) error {
 // errDifferences is verify's finding, already reported.
 var errDifferences = errors.New("the log, the states and the view differ")
 
-// errProblems is a definition with problems, already reported.
-var errProblems = errors.New("the definition has problems")
+// errProblems is a file with problems, already reported.
+var errProblems = errors.New("the file has problems")
+
+// errNotPassed is what rules test found, already reported.
+var errNotPassed = errors.New("the rule did not pass")
+
+// reported tells errors that a command has shown already.
+func reported(err error) bool {
+	return errors.Is(err, errDifferences) || errors.Is(err, errProblems) || errors.Is(err, errNotPassed)
+}
 
 // exitCode gives an error its meaning for the calling shell.
 func exitCode(err error) int {
@@ -62,6 +72,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errDifferences):
 		return exitDifferences
+	case errors.Is(err, errNotPassed):
+		return exitNotPassed
 	case errors.As(err, &coded):
 		return faultExit(coded.Code)
 	case errors.Is(err, context.Canceled):

@@ -2,7 +2,6 @@ package breaker
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -28,7 +27,7 @@ func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		// Cobra refused before the command ran: the call was wrong.
 		err = usageError{err}
 	}
-	if err != nil && !errors.Is(err, errDifferences) && !errors.Is(err, errProblems) {
+	if err != nil && !reported(err) {
 		app.report(err)
 	}
 	return exitCode(err)
@@ -55,6 +54,7 @@ func (a *App) commands() []*cobra.Command {
 		newUp,
 		newDeploy,
 		newWorkflow,
+		newRules,
 		newToken,
 		newInstance,
 		newFire,

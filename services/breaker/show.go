@@ -142,25 +142,47 @@ func (a *App) history(records []wire.TransitionRecord) {
 	a.Console.Table(t, "no steps")
 }
 
-// problemLines are the problems of a definition that a fault carries, one line each.
-func problemLines(e *fault.Error) []string {
-	raw, ok := e.Details["problems"]
-	if !ok {
-		return nil
-	}
-	body, err := json.Marshal(raw)
+// detailLines are the things in a list that a fault carries, one line each; nil when the
+// detail is no such list.
+func detailLines[T any](e *fault.Error, key string, line func(T) string) []string {
+	body, err := json.Marshal(e.Details[key])
 	if err != nil {
 		return nil
 	}
-	var problems []wire.Problem
-	if json.Unmarshal(body, &problems) != nil {
+	var things []T
+	if json.Unmarshal(body, &things) != nil {
 		return nil
 	}
-	lines := make([]string, len(problems))
-	for i, p := range problems {
-		lines[i] = problemLine(p)
+	lines := make([]string, len(things))
+	for i, thing := range things {
+		lines[i] = line(thing)
 	}
 	return lines
+}
+
+// ruleName is a rule as results call it.
+func ruleName(id string, version int) string {
+	switch {
+	case id == wire.ReservedRuleID:
+		return "the inline condition"
+	case id == "":
+		return "the condition"
+	case version == 0:
+		return "rule " + id
+	}
+	return fmt.Sprintf("rule %s (version %d)", id, version)
+}
+
+// ruleLine is what one rule said of a firing.
+func ruleLine(r wire.RuleResult) string {
+	said := ruleName(r.RuleID, r.Version) + " did not pass"
+	if r.Passed {
+		said = ruleName(r.RuleID, r.Version) + " passed"
+	}
+	if r.Explanation != "" {
+		said += ": " + r.Explanation
+	}
+	return said
 }
 
 func problemLine(p wire.Problem) string {

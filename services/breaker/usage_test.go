@@ -46,6 +46,21 @@ func TestWrongCallsEndWithTwoAndSayWhy(t *testing.T) {
 		{[]string{"watch", "--from", "3"}, "name the workflow"},
 		{[]string{"watch", "review", "--from", "3", "--all"}, "contradict"},
 		{[]string{"workflow", "delete", "review"}, "confirm"},
+		{[]string{"rules", "putt"}, "did you mean put?"},
+		{[]string{"rules", "put"}, "at least 1 arg"},
+		{[]string{"rules", "put", "/nowhere/x.yaml"}, "/nowhere/x.yaml"},
+		{[]string{"rules", "test", "--data", "{}"}, "name a rule or a file"},
+		{[]string{"rules", "test", "x", "--condition", "true", "--data", "{}"}, "name a rule or a file"},
+		{[]string{"rules", "test", "-", "--data", "-"}, "only one"},
+		{[]string{"rules", "test", "x"}, "give the document"},
+		{[]string{"rules", "test", "x", "--data", "5"}, "must be objects"},
+		{[]string{"rules", "test", "x", "--data", "{}", "--token", "y"}, "give the document"},
+		{[]string{"rules", "test", "x", "--data", "{}", "--as-of", "3"}, "a document has no past"},
+		{[]string{"rules", "test", "x.yaml", "--data", "{}", "--version", "3"}, "--version"},
+		{[]string{"rules", "test", "--condition", "token.plce == 1", "--data", "{}"}, "undefined field 'plce'"},
+		{[]string{"rules", "test", "--condition", `{"field_exist": "data.a"}`, "--data", "{}"}, "is no kind of condition"},
+		{[]string{"rules", "explain", "x"}, "accepts 2 arg"},
+		{[]string{"rules", "explain", "x", "y", "--as-of", "yesterday"}, "--as-of"},
 		{[]string{"up", "--sync", "sometimes"}, "always or interval"},
 		{[]string{"up", "--log-level", "loud"}, "loud"},
 		{[]string{"status", "--context", "none"}, `no NATS context "none"`},
@@ -151,7 +166,7 @@ func TestEveryFaultHasItsExitCode(t *testing.T) {
 func TestExitCodesAreDocumented(t *testing.T) {
 	t.Parallel()
 	help := newTestCLI(t).ok(t, "help", "exit-codes")
-	for code := range 7 {
+	for code := range 8 {
 		if !strings.Contains(help, fmt.Sprintf("\n  %d  ", code)) {
 			t.Errorf("code %d is not in:\n%s", code, help)
 		}

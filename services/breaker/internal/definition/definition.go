@@ -5,21 +5,13 @@ package definition
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"os"
-	"strings"
 
-	yamlv2 "go.yaml.in/yaml/v2"
-	"sigs.k8s.io/yaml"
-
+	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/source"
 )
-
-// maxSize bounds what is read of a file; the engine's own limit for definitions is lower.
-const maxSize = 4 << 20
 
 // File is a definition read from a file.
 type File struct {
@@ -37,38 +29,19 @@ func (f *File) Definition() *wire.Definition { return f.Net.Definition() }
 
 // Read reads and checks the file at path, or stdin for "-". The error is for a file that
 // cannot be read; whatever is wrong with its content is in Problems.
-func Read(path string, stdin io.Reader) (*File, error) {
-	raw, err := content(path, stdin)
+func Read(language *condition.Language, path string, stdin io.Reader) (*File, error) {
+	raw, err := source.Read(path, stdin)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, raw), nil
+	return Parse(language, path, raw), nil
 }
 
-func content(path string, stdin io.Reader) ([]byte, error) {
-	source := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		source = f
-	}
-	raw, err := io.ReadAll(io.LimitReader(source, maxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(raw) > maxSize {
-		return nil, fmt.Errorf("%s is larger than %d MiB, too large for a definition", path, maxSize>>20)
-	}
-	return raw, nil
-}
-
-// Parse checks a definition in YAML or JSON.
-func Parse(path string, raw []byte) *File {
+// Parse checks a definition in YAML or JSON: the net, and the conditions written in it.
+// Which rules there are, only a fleet knows.
+func Parse(language *condition.Language, path string, raw []byte) *File {
 	f := &File{Path: path}
-	object, err := toJSON(raw)
+	object, err := source.JSON(raw)
 	if err != nil {
 		f.Problems = []wire.Problem{{Code: "malformed", Message: err.Error()}}
 		return f
@@ -78,44 +51,13 @@ func Parse(path string, raw []byte) *File {
 	if def != nil {
 		var more []wire.Problem
 		f.Net, more = petri.Compile(def)
-		problems = merge(problems, more)
+		problems = append(merge(problems, more), language.CheckWhens(def)...)
 	}
 	f.Problems = problems
 	if len(problems) > 0 {
 		f.Net = nil
 	}
 	return f
-}
-
-// toJSON leaves JSON as it is, so that the engine's own strict reader sees every key and
-// every digit, and turns YAML into JSON, refusing duplicate keys.
-func toJSON(raw []byte) ([]byte, error) {
-	if trimmed := strings.TrimSpace(string(raw)); strings.HasPrefix(trimmed, "{") && json.Valid(raw) {
-		return raw, nil
-	}
-	object, err := yaml.YAMLToJSONStrict(raw)
-	if err != nil {
-		return nil, fmt.Errorf("neither YAML nor JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	return object, onlyDocument(raw)
-}
-
-// onlyDocument refuses a second document in the file, which the conversion would pass over
-// in silence.
-func onlyDocument(raw []byte) error {
-	decoder := yamlv2.NewDecoder(bytes.NewReader(raw))
-	var document any
-	for n := 0; ; n++ {
-		switch err := decoder.Decode(&document); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("neither YAML nor JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-		case n > 0 && document != nil:
-			return errors.New("more than one YAML document; write one definition per file")
-		}
-		document = nil
-	}
 }
 
 // merge joins the problems of two passes, without the second report of the same fault.

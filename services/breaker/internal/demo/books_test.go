@@ -18,18 +18,20 @@ func TestBooks(t *testing.T) {
 		wire.LifecycleSubject(w, "two", wire.LifecycleCreated):   1,
 	}
 	for name, tc := range map[string]struct {
-		acknowledged map[string]int
-		want         string
+		expected map[string]map[string]int
+		want     string
 	}{
-		"equal":       {map[string]int{"one": 3, "two": 0}, ""},
-		"lost":        {map[string]int{"one": 4, "two": 0}, "instance one: the log holds 3 firings, 4 were acknowledged"},
-		"doubled":     {map[string]int{"one": 2, "two": 0}, "instance one: the log holds 3 firings, 2 were acknowledged"},
-		"not created": {map[string]int{"one": 3, "two": 0, "three": 0}, "instance three was created 0 times"},
-		"not asked":   {map[string]int{"one": 3}, "instance two was created, and nobody asked for it"},
+		"equal":         {map[string]map[string]int{"one": {"pay": 2, "ship": 1}, "two": {}}, ""},
+		"lost":          {map[string]map[string]int{"one": {"pay": 2, "ship": 2}, "two": nil}, "instance one: the log holds ship 1 times, not 2"},
+		"doubled":       {map[string]map[string]int{"one": {"pay": 1, "ship": 1}, "two": nil}, "instance one: the log holds pay 2 times, not 1"},
+		"another":       {map[string]map[string]int{"one": {"pay": 2, "post": 1}, "two": nil}, "instance one: the log holds post 0 times, not 1; instance one: the log holds ship 1 times, not 0"},
+		"never fired":   {map[string]map[string]int{"one": {"pay": 2, "ship": 1}, "two": {"pay": 1}}, "instance two: the log holds pay 0 times, not 1"},
+		"not created":   {map[string]map[string]int{"one": {"pay": 2, "ship": 1}, "two": nil, "three": nil}, "instance three was created 0 times"},
+		"not asked for": {map[string]map[string]int{"one": {"pay": 2, "ship": 1}}, "instance two was created, and nobody asked for it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := strings.Join(newBooks(log).compare(tc.acknowledged), "; "); got != tc.want {
+			if got := strings.Join(newBooks(log).compare(tc.expected), "; "); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,7 @@ func (d *demo) show(ctx context.Context, url string) (*Summary, error) {
 	}
 	summary := d.summarise(run)
 	d.showSummary(summary)
+	d.showRejection(summary)
 	if err := d.tellStory(ctx, run, summary); err != nil {
 		return summary, err
 	}
@@ -144,9 +146,14 @@ func (d *demo) show(ctx context.Context, url string) (*Summary, error) {
 	return summary, nil
 }
 
-// deploy deploys the examples, and of those with time-outs a copy in a hurry.
+// deploy creates the rules and deploys the examples, and of those with time-outs a copy in
+// a hurry.
 func (d *demo) deploy(ctx context.Context) error {
 	all, err := examples.All()
+	if err != nil {
+		return err
+	}
+	rules, err := d.createRules(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -162,13 +169,32 @@ func (d *demo) deploy(ctx context.Context) error {
 			return err
 		}
 	}
-	d.heading("Workflows")
+	d.heading("Rules and workflows")
+	d.printf("  rules: %s\n\n", strings.Join(rules, ", "))
 	table := ui.NewTable("  name", "places", "transitions", "stream")
 	for _, w := range d.workflows {
 		table.Row("  "+w.Definition.Name, number(len(w.Definition.Places)), number(len(w.Definition.Transitions)), w.workflow.Stream)
 	}
 	d.table(table)
 	return nil
+}
+
+// createRules creates the rules that the examples name, and says which.
+func (d *demo) createRules(ctx context.Context, all []examples.Example) ([]string, error) {
+	var ids []string
+	for _, e := range all {
+		for _, rule := range e.Rules {
+			if slices.Contains(ids, rule.ID) {
+				continue
+			}
+			ids = append(ids, rule.ID)
+			rule.Origin = wire.Origin{TriggeredBy: "demo"}
+			if _, err := bounded(d.client.RuleCreate)(ctx, rule); err != nil {
+				return nil, fmt.Errorf("creating the rule %s: %w", rule.ID, err)
+			}
+		}
+	}
+	return ids, nil
 }
 
 func (d *demo) deployOne(ctx context.Context, e examples.Example) error {

@@ -11,10 +11,13 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/ui"
 )
 
-// newTestOptions are a small demo without pauses.
+// samples are those that wait for no time-out.
+const samples = 19
+
+// newTestOptions are a small demo without pauses: every sample twice, those that wait once.
 func newTestOptions() Options {
 	o := DefaultOptions()
-	o.Documents, o.Waiting, o.Concurrency, o.Pace = 26, 1, 8, 0
+	o.Documents, o.Waiting, o.Concurrency, o.Pace = 2*samples, 1, 8, 0
 	o.TimeoutAfter = 300 * time.Millisecond
 	return o
 }
@@ -26,17 +29,18 @@ func TestDemoEndsWellOnARealFleet(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	instances, completed, timeouts := 0, 0, 0
+	var all WorkflowSummary
 	for _, w := range summary.Workflows {
-		instances, completed, timeouts = instances+w.Instances, completed+w.Completed, timeouts+w.Timeouts
+		all.Instances, all.Completed = all.Instances+w.Instances, all.Completed+w.Completed
+		all.Timeouts, all.Automatic, all.Rejected = all.Timeouts+w.Timeouts, all.Automatic+w.Automatic, all.Rejected+w.Rejected
 	}
-	if instances != 30 || completed != instances {
-		t.Errorf("%d of %d instances completed, want 30", completed, instances)
+	if want := 2*samples + 4; all.Instances != want || all.Completed != want {
+		t.Errorf("%d of %d instances completed, want %d", all.Completed, all.Instances, want)
 	}
-	if timeouts != 6 {
-		t.Errorf("%d time-outs fired, want 6", timeouts)
+	if all.Timeouts != 6 || all.Automatic != 40 || all.Rejected != 8 {
+		t.Errorf("%d time-outs, %d automatic firings and %d rejected ones, want 6, 40 and 8", all.Timeouts, all.Automatic, all.Rejected)
 	}
-	for _, want := range []string{"page_manager", "All is well", "document_review", "p99"} {
+	for _, want := range []string{"page_manager", "All is well", "document_review", "p99", "has_title, version 1, did not pass"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, out.String())
 		}
@@ -49,7 +53,7 @@ func TestDemoEndsWellOnARealFleet(t *testing.T) {
 func TestDemoSpeaksJSON(t *testing.T) {
 	t.Parallel()
 	o := newTestOptions()
-	o.Documents, o.Waiting = 13, 0
+	o.Documents, o.Waiting = samples, 0
 	var out, progress bytes.Buffer
 	if _, err := Run(t.Context(), o, &ui.Console{Out: &out, Err: &progress, JSON: true}); err != nil {
 		t.Fatal(err)
@@ -59,7 +63,7 @@ func TestDemoSpeaksJSON(t *testing.T) {
 	if err := decoder.Decode(&summary); err != nil || decoder.More() {
 		t.Fatalf("not one document: %v", err)
 	}
-	if len(summary.Verified) != 4 || len(summary.Story) == 0 || progress.Len() > 0 {
+	if len(summary.Verified) != 4 || len(summary.Story) == 0 || summary.Rejection == nil || len(summary.Rejection.Results) == 0 || progress.Len() > 0 {
 		t.Errorf("got %+v and on stderr %q", summary, progress.String())
 	}
 }

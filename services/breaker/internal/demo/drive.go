@@ -45,8 +45,8 @@ func (t *tally) read() (done, firings int) {
 	return t.done, t.firings
 }
 
-// pollEvery is how often a document that waits for a time-out is looked at.
-const pollEvery = 100 * time.Millisecond
+// pollEvery is how often a document is looked at that waits for what comes by itself.
+const pollEvery = 50 * time.Millisecond
 
 // drive takes all documents to their ends while the screen shows the marking.
 func (d *demo) drive(ctx context.Context) (*run, error) {
@@ -132,7 +132,7 @@ func (d *demo) driveAll(ctx context.Context, documents []*document, count *tally
 			driver := d.driver(count)
 			doc.outcome, doc.err = driver.Run(ctx, doc.of.workflow.ID, doc.sample)
 			if doc.err == nil {
-				count.add(1, doc.outcome.Timeouts)
+				count.add(1, doc.outcome.Timeouts+doc.outcome.Automatic)
 			}
 			if !waits {
 				<-turns
@@ -144,9 +144,10 @@ func (d *demo) driveAll(ctx context.Context, documents []*document, count *tally
 // driver asks the fleet, measures each request, and leaves a pause before each firing.
 func (d *demo) driver(count *tally) examples.Driver {
 	return examples.Driver{
-		Create: timed(d.latencies, "create", d.client.TokenCreate),
-		Get:    timed(d.latencies, "get", d.client.InstanceGet),
-		Await:  examples.Poll(bounded(d.client.InstanceGet), pollEvery),
+		Create:  timed(d.latencies, "create", d.client.TokenCreate),
+		Get:     timed(d.latencies, "get", d.client.InstanceGet),
+		History: bounded(d.client.TokenHistory),
+		Await:   examples.Poll(bounded(d.client.InstanceGet), pollEvery),
 		Fire: func(ctx context.Context, req wire.FireRequest) (wire.FireReply, error) {
 			if err := d.pause(ctx); err != nil {
 				return wire.FireReply{}, err

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed-42b4788c/circuit-breaker/deploy/examples"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/ui"
 )
 
 // Summary is what happened.
 type Summary struct {
-	Seconds   float64                 `json:"seconds"`
-	Workflows []WorkflowSummary       `json:"workflows"`
-	Requests  []Latency               `json:"requests"`
+	Seconds   float64           `json:"seconds"`
+	Workflows []WorkflowSummary `json:"workflows"`
+	Requests  []Latency         `json:"requests"`
+	// Rejection is the first firing that a rule rejected, as the sample wanted it.
+	Rejection *Rejection              `json:"rejection,omitempty"`
 	Story     []wire.TransitionRecord `json:"story"`
 	Verified  []Verified              `json:"verified"`
 }
@@ -25,7 +28,16 @@ type WorkflowSummary struct {
 	Completed int            `json:"completed"`
 	Firings   int            `json:"firings"`
 	Timeouts  int            `json:"timeouts"`
+	Automatic int            `json:"automatic"`
+	Rejected  int            `json:"rejected"`
 	Ends      map[string]int `json:"ends"`
+}
+
+// Rejection is a firing that a rule rejected.
+type Rejection struct {
+	Workflow string `json:"workflow"`
+	Sample   string `json:"sample"`
+	examples.Refusal
 }
 
 func (d *demo) summarise(r *run) *Summary {
@@ -37,8 +49,17 @@ func (d *demo) summarise(r *run) *Summary {
 				continue
 			}
 			one.Instances++
-			one.Firings += doc.outcome.Firings
+			for _, n := range doc.outcome.Firings {
+				one.Firings += n
+			}
 			one.Timeouts += doc.outcome.Timeouts
+			one.Automatic += doc.outcome.Automatic
+			for _, refusal := range doc.outcome.Refusals {
+				one.Rejected++
+				if s.Rejection == nil {
+					s.Rejection = &Rejection{Workflow: w.Definition.Name, Sample: doc.sample.Description, Refusal: refusal}
+				}
+			}
 			if doc.outcome.Instance.Status == wire.StatusCompleted {
 				one.Completed++
 			}
@@ -53,8 +74,8 @@ func (d *demo) summarise(r *run) *Summary {
 
 func (d *demo) showSummary(s *Summary) {
 	d.heading("What happened")
-	table := ui.NewTable("  workflow", "instances", "completed", "firings", "by time-out", "ended in")
-	var instances, completed, firings, timeouts int
+	table := ui.NewTable("  workflow", "instances", "completed", "firings", "automatic", "by time-out", "rejected", "ended in")
+	var all WorkflowSummary
 	for i, w := range s.Workflows {
 		var ends []string
 		for _, place := range d.workflows[i].Definition.Places {
@@ -62,11 +83,12 @@ func (d *demo) showSummary(s *Summary) {
 				ends = append(ends, fmt.Sprintf("%s %d", place.ID, n))
 			}
 		}
-		table.Row("  "+w.Name, number(w.Instances), number(w.Completed), number(w.Firings), number(w.Timeouts), strings.Join(ends, "  "))
-		instances, completed = instances+w.Instances, completed+w.Completed
-		firings, timeouts = firings+w.Firings, timeouts+w.Timeouts
+		table.Row("  "+w.Name, number(w.Instances), number(w.Completed), number(w.Firings), number(w.Automatic), number(w.Timeouts), number(w.Rejected), strings.Join(ends, "  "))
+		all.Instances, all.Completed, all.Firings = all.Instances+w.Instances, all.Completed+w.Completed, all.Firings+w.Firings
+		all.Automatic, all.Timeouts, all.Rejected = all.Automatic+w.Automatic, all.Timeouts+w.Timeouts, all.Rejected+w.Rejected
 	}
-	table.Row("  all", number(instances), number(completed), number(firings), number(timeouts), fmt.Sprintf("in %.1f s", s.Seconds))
+	table.Row("  all", number(all.Instances), number(all.Completed), number(all.Firings), number(all.Automatic), number(all.Timeouts),
+		number(all.Rejected), fmt.Sprintf("in %.1f s", s.Seconds))
 	d.table(table)
 
 	d.heading("How long requests took, in ms, each change on disk before its reply")
@@ -78,6 +100,24 @@ func (d *demo) showSummary(s *Summary) {
 }
 
 func decimal(f float64) ui.Cell { return ui.Cell{Text: fmt.Sprintf("%.2f", f), Right: true} }
+
+// showRejection shows what whoever fired was told.
+func (d *demo) showRejection(s *Summary) {
+	if s.Rejection == nil {
+		return
+	}
+	r := s.Rejection
+	d.heading("A firing that a rule rejects")
+	d.printf("  %s: %s\n", r.Workflow, ui.Clean(r.Sample))
+	d.printf("  %s was answered with %s:\n", r.Transition, d.console.Paint(ui.Bad, string(r.Code)))
+	for _, result := range r.Results {
+		said := d.console.Paint(ui.Good, "passed")
+		if !result.Passed {
+			said = d.console.Paint(ui.Bad, "did not pass")
+		}
+		d.printf("    rule %s, version %d, %s: %s\n", result.RuleID, result.Version, said, ui.Clean(result.Explanation))
+	}
+}
 
 // tellStory shows the history of one token: of one that lived through the most time-outs,
 // since those are the steps that nobody asked for.

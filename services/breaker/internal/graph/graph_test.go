@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/definition"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/graph"
@@ -17,7 +18,11 @@ import (
 // newTestDefinition is a net with every kind of place, arc and guard.
 func newTestDefinition(t *testing.T) *wire.Definition {
 	t.Helper()
-	file, err := definition.Read(filepath.Join("testdata", "net.yaml"), nil)
+	language, err := condition.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := definition.Read(language, filepath.Join("testdata", "net.yaml"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
