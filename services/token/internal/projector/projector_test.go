@@ -86,6 +86,11 @@ func TestServerRestartLosesNothingOfTheView(t *testing.T) {
 	w.reach(p, i.state.NatsSequence)
 	w.server.Restart()
 	w.await("connection", w.bus.Connected)
+	// The server takes connections before its streams answer.
+	w.await("stream", func() bool {
+		_, err := w.bus.Last(t.Context(), w.workflow.Stream, wire.EventSubjects(w.workflow.ID), true)
+		return err == nil
+	})
 	for range 50 {
 		i.fire("back")
 		i.fire("submit")
