@@ -110,7 +110,7 @@ say "killing one of the two copies of token"
 docker kill "$(copies token | head -n 1)" >/dev/null
 fire pick
 fire pick
-is "the order after two picks" "active item_to_pick item_picked item_picked" "$(where)"
+is "the order after two picks" "active item_picked item_picked item_to_pick" "$(where)"
 listed() { [ "$(breaker token list order --place item_picked | jq '.tokens | length')" = 2 ]; }
 await 60 "the other copy to keep the view" listed
 fire pick

@@ -138,10 +138,11 @@ func (a *App) verified(results []verified) {
 // where says where a difference was found.
 func where(d audit.Difference) string {
 	text := ""
-	if d.InstanceID != "" {
+	// The first token of an instance has the instance's own id.
+	if d.InstanceID != "" && d.TokenID != d.InstanceID {
 		text += "instance " + d.InstanceID + ": "
 	}
-	if d.TokenID != "" && d.TokenID != d.InstanceID {
+	if d.TokenID != "" {
 		text += "token " + d.TokenID + ": "
 	}
 	if d.Sequence != 0 {
