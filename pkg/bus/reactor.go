@@ -125,14 +125,26 @@ func (r *Reactor) Stop(ctx context.Context) error {
 	}
 	r.cancel()
 	r.done.Wait()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var faults []error
-	for id, w := range r.workflows {
+	for _, w := range r.take(func(string) bool { return true }) {
 		faults = append(faults, w.stop(ctx))
-		delete(r.workflows, id)
 	}
 	return errors.Join(faults...)
+}
+
+// take forgets workflows and hands them over: whoever stops their workers must not hold the
+// lock, which events in hand may want.
+func (r *Reactor) take(which func(id string) bool) map[string]*reacting {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := map[string]*reacting{}
+	for id, w := range r.workflows {
+		if which(id) {
+			taken[id] = w
+			delete(r.workflows, id)
+		}
+	}
+	return taken
 }
 
 func (w *reacting) stop(ctx context.Context) error {
@@ -189,16 +201,10 @@ func (r *Reactor) reconcile(ctx context.Context, look bool) (failed bool) {
 			r.bus.tel.Log.Warn().Err(err).Str("workflow_id", record.ID).Msg("events of a workflow could not be consumed, trying again")
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, w := range r.workflows {
-		if known[id] {
-			continue
-		}
+	for id, w := range r.take(func(id string) bool { return !known[id] }) {
 		if err := w.stop(ctx); err != nil {
 			r.bus.tel.Log.Warn().Err(err).Str("workflow_id", id).Msg("events of a deleted workflow were given back")
 		}
-		delete(r.workflows, id)
 	}
 	return failed
 }
