@@ -173,8 +173,13 @@ func (a *App) report(err error) {
 	if e.Code != fault.Internal {
 		message = e.Message
 	}
+	lines := details(e)
+	if id, ok := e.Details["transition_id"].(string); ok && e.Code == fault.RuleRejected {
+		// The message says what the lines of the rules say.
+		message = id + " was not let through:"
+	}
 	a.Console.Notef("%s %s\n", a.Console.PaintErr(ui.Bad, "error:"), ui.Clean(message))
-	for _, detail := range details(e) {
+	for _, detail := range lines {
 		a.Console.Notef("  %s\n", ui.Clean(detail))
 	}
 }
@@ -184,6 +189,10 @@ func details(e *fault.Error) []string {
 	var lines []string
 	for _, key := range sortedKeys(e.Details) {
 		switch key {
+		case "transition_id":
+			if e.Code == fault.RuleRejected {
+				continue
+			}
 		case "problems":
 			if readable := detailLines(e, key, problemLine); readable != nil {
 				lines = append(lines, readable...)

@@ -60,7 +60,9 @@ or about a token, now or in the past. A file or a condition about a document nee
 				return usagef(`--data and --metadata must be objects such as {"title": "Plan"}`)
 			case len(args) == 1 == (text != ""):
 				return usagef("name a rule or a file, or give a --condition")
-			case document == (token != ""):
+			case document && token != "":
+				return usagef("give either a document in --data, --metadata or --place, or a --token, not both")
+			case !document && token == "":
 				return usagef("give the document to judge in --data, --metadata or --place, or name a --token")
 			case past != "" && token == "":
 				return usagef("--as-of needs a --token: a document has no past")

@@ -39,6 +39,9 @@ them under rules:
   workflow_id: document_review                   # only this workflow may use it; default all
   tags: [review]
 
+A file is the whole rule: what it leaves out, a stored description or tags, is gone in the next
+version.
+
 A rule whose id is new is created; one that says something else gets a next version; the others
 stay unchanged. Guards use the newest version, in running instances too.`,
 		Args: cobra.MinimumNArgs(1),

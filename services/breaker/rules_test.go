@@ -187,7 +187,7 @@ func TestGuardsSayWhy(t *testing.T) {
 	}
 	got := c.run(t, "fire", token.ID, "submit")
 	for _, part := range []string{
-		"submit: rule has_title did not pass: data.title is missing\n", "  rule has_title (version 1) did not pass: data.title is missing\n",
+		"submit was not let through:\n", "  rule has_title (version 1) did not pass: data.title is missing\n",
 		"  rule short_or_urgent (version 1) passed: data.pages is 3, which is less than 10\n",
 	} {
 		if !strings.Contains(got.err, part) {
