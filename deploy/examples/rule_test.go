@@ -38,7 +38,7 @@ func TestReadyRulesSayWhy(t *testing.T) {
 		},
 		"no_security_flags": {
 			`{"security_flags": []}`, `token.data.security_flags.size() is 0`,
-			`{"security_flags": ["CVE-1"]}`, `not so: token.data.security_flags is present; token.data.security_flags.size() is 1, not 0`,
+			`{"security_flags": ["CVE-1"]}`, `token.data.security_flags is present, and that must not be; token.data.security_flags.size() is 1, not 0`,
 		},
 		"different_approvers": {
 			`{"approvals": {"first": "ann", "second": "bob"}}`, `token.data.approvals.first is "ann", not token.data.approvals.second ("bob")`,

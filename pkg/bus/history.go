@@ -1,8 +1,11 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -35,25 +38,59 @@ type ancestry struct {
 	parents map[string][]string
 }
 
+// ErrTooLong: there is more to read than the caller wants to.
+var ErrTooLong = errors.New("the history is too long")
+
 // Steps reads the history of tokens of one instance up to a revision, oldest first. The
 // steps of the tokens that they came from are part of it, so it begins with the creation of
-// the instance, or with an injection.
-func (b *Bus) Steps(ctx context.Context, record *wire.WorkflowRecord, until uint64, tokenIDs ...string) ([]Step, error) {
+// the instance, or with an injection. most bounds how many bytes of events are read, 0 is no
+// bound; beyond it fails with ErrTooLong.
+func (b *Bus) Steps(ctx context.Context, record *wire.WorkflowRecord, until uint64, most int, tokenIDs ...string) ([]Step, error) {
 	if len(tokenIDs) == 0 {
 		return nil, nil
 	}
+	instance := wire.InstanceOf(tokenIDs[0])
 	a := ancestry{parents: map[string][]string{}}
-	err := b.Events(ctx, record, wire.InstanceOf(tokenIDs[0]), 1, func(ev *wire.Event, msg *Message) bool {
-		if msg.Sequence <= until {
-			a.add(ev, msg.Sequence)
+	read := 0
+	// Only these put tokens somewhere; of updates there may be many more.
+	for _, subject := range []string{
+		wire.LifecycleSubject(record.ID, instance, wire.LifecycleCreated),
+		wire.LifecycleSubject(record.ID, instance, wire.LifecycleInjected),
+		wire.LifecycleSubject(record.ID, instance, wire.LifecycleMigrated),
+		wire.TransitionSubject(record.ID, instance, "*"),
+	} {
+		err := b.messages(ctx, record, subject, 1, func(m *Message) (bool, error) {
+			if m.Sequence > until {
+				return false, nil
+			}
+			if read += len(m.Data); most > 0 && read > most {
+				return false, ErrTooLong
+			}
+			var ev bareEvent
+			if err := json.Unmarshal(m.Data, &ev); err != nil {
+				return false, fmt.Errorf("event %d of %s: %w", m.Sequence, record.Stream, err)
+			}
+			a.add(&ev.Event, m.Sequence)
+			return true, nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		return msg.Sequence < until
-	})
-	if err != nil {
-		return nil, err
 	}
+	slices.SortStableFunc(a.steps, func(x, y Step) int { return cmp.Compare(x.Record.NatsSequence, y.Record.NatsSequence) })
 	return a.of(tokenIDs), nil
 }
+
+// bareEvent is an event without the state that it carries, which is most of it.
+type bareEvent struct {
+	wire.Event
+	Instance unread `json:"instance"`
+}
+
+type unread struct{}
+
+// UnmarshalJSON passes over the value.
+func (*unread) UnmarshalJSON([]byte) error { return nil }
 
 func (a *ancestry) add(ev *wire.Event, sequence uint64) {
 	kind := ev.TransitionID

@@ -5,15 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
-// LiveOn reports whether the view has an active or suspended instance that runs on a
-// version of a workflow. The view may be behind by moments.
-func (b *Bus) LiveOn(ctx context.Context, workflowID string, version int) (bool, error) {
-	errFound := errors.New("found")
+// LiveVersions says which of these versions of a workflow active or suspended instances run
+// on, as the view has it, which may be behind by moments. It reads the records of all such
+// instances unless it has found every version before.
+func (b *Bus) LiveVersions(ctx context.Context, workflowID string, versions []int) (map[int]bool, error) {
+	errFound := errors.New("every version was found")
+	live := map[int]bool{}
 	_, err := b.Scan(ctx, TailConfig{Stream: wire.StreamPlaces, Subjects: []string{
 		wire.InstanceRecordSubject(workflowID, wire.StatusActive, "*"),
 		wire.InstanceRecordSubject(workflowID, wire.StatusSuspended, "*"),
@@ -21,19 +24,23 @@ func (b *Bus) LiveOn(ctx context.Context, workflowID string, version int) (bool,
 		if len(m.Data) == 0 {
 			return nil // It has left.
 		}
-		var record wire.InstanceRecord
+		var record struct {
+			Version int `json:"workflow_version"`
+		}
 		if err := json.Unmarshal(m.Data, &record); err != nil {
 			return fmt.Errorf("instance record at %d: %w", m.Sequence, err)
 		}
-		if record.WorkflowVersion == version {
-			return errFound
+		if slices.Contains(versions, record.Version) {
+			if live[record.Version] = true; len(live) == len(versions) {
+				return errFound
+			}
 		}
 		return nil
 	})
 	if errors.Is(err, errFound) {
-		return true, nil
+		err = nil
 	}
-	return false, err
+	return live, err
 }
 
 // CaughtUp waits until the view of a workflow contains every event that the workflow has at

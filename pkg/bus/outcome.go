@@ -64,14 +64,33 @@ func ReplySizeOf(state *wire.State, tokens ...*wire.Token) int {
 	return n
 }
 
-// History bounds.
-const historyBatch = 250
+// How much is asked for at once: beyond some tens of megabytes the server falls silent in
+// the middle of a batch.
+const (
+	historyBatch = 250
+	historyBytes = 4 << 20
+)
 
 // Events reads the events of an instance in order, from a sequence on, until yield returns
 // false or the last one that was stored at the time of the call has been seen.
 func (b *Bus) Events(ctx context.Context, record *wire.WorkflowRecord, instanceID string, from uint64, yield func(*wire.Event, *Message) bool) error {
-	subjects := wire.InstanceSubjects(record.ID, instanceID)
-	last, err := b.Last(ctx, record.Stream, subjects, true)
+	return b.messages(ctx, record, wire.InstanceSubjects(record.ID, instanceID), from, func(m *Message) (bool, error) {
+		var ev wire.Event
+		if err := json.Unmarshal(m.Data, &ev); err != nil {
+			return false, fmt.Errorf("event %d of %s: %w", m.Sequence, record.Stream, err)
+		}
+		if ev.Instance != nil {
+			ev.Instance.Fill(m.Sequence)
+		}
+		m.Data = nil
+		return yield(&ev, m), nil
+	})
+}
+
+// messages reads what a workflow's stream has on a subject, which may hold wildcards, as
+// Events does.
+func (b *Bus) messages(ctx context.Context, record *wire.WorkflowRecord, subject string, from uint64, yield func(*Message) (bool, error)) error {
+	last, err := b.Last(ctx, record.Stream, subject, true)
 	if errors.Is(err, ErrNoMessage) {
 		return nil
 	}
@@ -81,7 +100,7 @@ func (b *Bus) Events(ctx context.Context, record *wire.WorkflowRecord, instanceI
 	for next := max(from, 1); next <= last.Sequence; {
 		before := next
 		batch, err := jetstreamext.GetBatch(ctx, b.JS, record.Stream, historyBatch,
-			jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchSubject(subjects))
+			jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(historyBytes))
 		if err != nil {
 			return unavailable(err)
 		}
@@ -92,21 +111,15 @@ func (b *Bus) Events(ctx context.Context, record *wire.WorkflowRecord, instanceI
 			if err != nil {
 				return unavailable(err)
 			}
-			var ev wire.Event
-			if err := json.Unmarshal(raw.Data, &ev); err != nil {
-				return fmt.Errorf("event %d of %s: %w", raw.Sequence, record.Stream, err)
-			}
-			if ev.Instance != nil {
-				ev.Instance.Fill(raw.Sequence)
-			}
-			if !yield(&ev, &Message{Subject: raw.Subject, Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header}) {
-				return nil
+			more, err := yield(&Message{Subject: raw.Subject, Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header, Data: raw.Data})
+			if err != nil || !more {
+				return err
 			}
 			next = raw.Sequence + 1
 		}
 		if next == before {
 			// A replica that lags does not have the rest yet, or it was purged meanwhile.
-			if _, err := b.Next(ctx, record.Stream, subjects, next); errors.Is(err, ErrNoMessage) {
+			if _, err := b.Next(ctx, record.Stream, subject, next); errors.Is(err, ErrNoMessage) {
 				return nil
 			} else if err != nil {
 				return err

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -56,6 +58,9 @@ type Reaction struct {
 // for good, so that one is always there to see an instance migrate back.
 //
 // Delivery is at least once, and in no order: an event may come again after it was handled.
+//
+// Two goroutines: one brings workers and durables to what is wanted, the other looks now
+// and then what that is, which for many instances takes its time.
 type Reactor struct {
 	bus      *Bus
 	registry *Registry
@@ -64,7 +69,8 @@ type Reactor struct {
 	slots    chan struct{}
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
-	wake     chan struct{}
+	// wake has workers brought to what is wanted, look has it looked at.
+	wake, look chan struct{}
 
 	mu sync.Mutex
 	// workflows are what is known of each workflow, by its id.
@@ -79,32 +85,48 @@ type reacting struct {
 	seen int
 }
 
-// reactingVersion is a version that asks for events.
+// newest is the newest version that asks for events.
+func (w *reacting) newest() int {
+	newest := 0
+	for version := range w.versions {
+		newest = max(newest, version)
+	}
+	return newest
+}
+
+// reactingVersion is a version that asks for events. The lock guards it, but for the worker.
 type reactingVersion struct {
 	filters  []string
 	sequence uint64
-	// wanted: it is the newest, or has had live instances when that was last looked at.
+	// wanted: it is the newest, or had live instances when that was last looked at, or an
+	// instance has migrated to it since.
 	wanted bool
-	// summoned: an instance has migrated to it since.
-	summoned bool
-	// idle counts how often in a row nothing of it was found.
-	idle   int
+	// lost: its durable is not there, although it has a worker.
+	lost bool
+	// idle counts how often in a row nothing of it was found; horizon is where the stream
+	// ended the first time.
+	idle    int
+	horizon uint64
+	// worker belongs to the goroutine that starts and stops workers.
 	worker *Worker
 }
 
 const (
 	reactorRecheck = time.Minute
 	reactorRetry   = 2 * time.Second
-	// idleChecks is how often in a row a version must look forsaken before its durable goes:
+	// idleLooks is how often in a row a version must look forsaken before its durable goes:
 	// the view, which is asked, may be behind.
-	idleChecks = 2
+	idleLooks = 2
+	// rareLook is every which look asks about versions that have no durable: an instance that
+	// came to one was seen as it migrated, unless everything went wrong.
+	rareLook = 60
 )
 
 // NewReactor makes a reactor. What handle returns settles the event, see Worker.
 func NewReactor(b *Bus, r *Registry, cfg ReactorConfig, handle func(context.Context, *Reaction) error) *Reactor {
 	return &Reactor{
 		bus: b, registry: r, cfg: cfg, handle: handle, slots: make(chan struct{}, max(cfg.Concurrency, 1)),
-		wake: make(chan struct{}, 1), workflows: map[string]*reacting{},
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), workflows: map[string]*reacting{},
 	}
 }
 
@@ -114,6 +136,7 @@ func (r *Reactor) Start(ctx context.Context) error {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.cancel = cancel
 	r.done.Go(func() { r.supervise(running) })
+	r.done.Go(func() { r.inspect(running) })
 	return nil
 }
 
@@ -125,38 +148,39 @@ func (r *Reactor) Stop(ctx context.Context) error {
 	}
 	r.cancel()
 	r.done.Wait()
-	var faults []error
-	for _, w := range r.take(func(string) bool { return true }) {
-		faults = append(faults, w.stop(ctx))
-	}
-	return errors.Join(faults...)
+	return r.end(ctx, func(string) bool { return true })
 }
 
-// take forgets workflows and hands them over: whoever stops their workers must not hold the
-// lock, which events in hand may want.
-func (r *Reactor) take(which func(id string) bool) map[string]*reacting {
+// end stops the workers of workflows, and forgets them only then: an event in hand may want
+// to know its workflow, and takes the lock.
+func (r *Reactor) end(ctx context.Context, which func(id string) bool) error {
+	ending := map[string]*Worker{}
+	var ids []string
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	taken := map[string]*reacting{}
 	for id, w := range r.workflows {
-		if which(id) {
-			taken[id] = w
-			delete(r.workflows, id)
+		if !which(id) {
+			continue
+		}
+		ids = append(ids, id)
+		for version, v := range w.versions {
+			if v.worker != nil {
+				ending[fmt.Sprint(id, version)] = v.worker
+			}
 		}
 	}
-	return taken
-}
-
-func (w *reacting) stop(ctx context.Context) error {
+	r.mu.Unlock()
 	var stopping sync.WaitGroup
-	faults := make(chan error, len(w.versions))
-	for _, v := range w.versions {
-		if v.worker != nil {
-			stopping.Go(func() { faults <- v.worker.Stop(ctx) })
-		}
+	faults := make(chan error, len(ending))
+	for _, worker := range ending {
+		stopping.Go(func() { faults <- worker.Stop(ctx) })
 	}
 	stopping.Wait()
 	close(faults)
+	r.mu.Lock()
+	for _, id := range ids {
+		delete(r.workflows, id)
+	}
+	r.mu.Unlock()
 	var all []error
 	for err := range faults {
 		all = append(all, err)
@@ -165,51 +189,40 @@ func (w *reacting) stop(ctx context.Context) error {
 }
 
 func (r *Reactor) supervise(ctx context.Context) {
-	tick := time.NewTicker(cmp.Or(r.cfg.Recheck, reactorRecheck))
-	defer tick.Stop()
-	changed := r.registry.Changed()
-	failed := r.reconcile(ctx, true)
 	for {
+		changed := r.registry.Changed()
 		var retry <-chan time.Time
-		if failed {
+		if r.reconcile(ctx) {
 			retry = time.After(reactorRetry)
 		}
-		look := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
 		case <-r.wake:
 		case <-retry:
-		case <-tick.C:
-			look = true
 		}
-		changed = r.registry.Changed()
-		failed = r.reconcile(ctx, look)
 	}
 }
 
-// reconcile brings the durables and workers to what the registry says. With look it also
-// asks which old versions still have live instances. It reports whether something failed,
-// and is to be tried again.
-func (r *Reactor) reconcile(ctx context.Context, look bool) (failed bool) {
+// reconcile brings the durables and workers to what the registry says, and to what was last
+// seen. It reports whether something failed, and is to be tried again.
+func (r *Reactor) reconcile(ctx context.Context) (failed bool) {
 	known := map[string]bool{}
 	for _, record := range r.registry.All() {
 		known[record.ID] = true
-		if err := r.workflow(ctx, record, look); err != nil && ctx.Err() == nil {
+		if err := r.workflow(ctx, record); err != nil && ctx.Err() == nil {
 			failed = true
 			r.bus.tel.Log.Warn().Err(err).Str("workflow_id", record.ID).Msg("events of a workflow could not be consumed, trying again")
 		}
 	}
-	for id, w := range r.take(func(id string) bool { return !known[id] }) {
-		if err := w.stop(ctx); err != nil {
-			r.bus.tel.Log.Warn().Err(err).Str("workflow_id", id).Msg("events of a deleted workflow were given back")
-		}
+	if err := r.end(ctx, func(id string) bool { return !known[id] }); err != nil && ctx.Err() == nil {
+		r.bus.tel.Log.Warn().Err(err).Msg("events of deleted workflows were given back")
 	}
 	return failed
 }
 
-func (r *Reactor) workflow(ctx context.Context, record wire.WorkflowRecord, look bool) error {
+func (r *Reactor) workflow(ctx context.Context, record wire.WorkflowRecord) error {
 	r.mu.Lock()
 	w := r.workflows[record.ID]
 	if w == nil {
@@ -217,29 +230,19 @@ func (r *Reactor) workflow(ctx context.Context, record wire.WorkflowRecord, look
 		r.workflows[record.ID] = w
 	}
 	r.mu.Unlock()
-	first := w.seen == 0
 	if w.seen < record.Version {
 		if err := r.read(ctx, &record, w); err != nil {
 			return err
 		}
 	}
-	newest := 0
 	r.mu.Lock()
 	w.record = record
-	for version, v := range w.versions {
-		newest = max(newest, version)
-		if v.summoned {
-			v.summoned, v.wanted, v.idle = false, true, 0
-		}
+	if newest := w.versions[w.newest()]; newest != nil {
+		newest.wanted, newest.idle = true, 0
 	}
 	r.mu.Unlock()
 	var faults []error
 	for version, v := range w.versions {
-		if version == newest {
-			v.wanted, v.idle = true, 0
-		} else if look || first {
-			faults = append(faults, r.judge(ctx, w, version, v))
-		}
 		faults = append(faults, r.settle(ctx, w, version, v))
 	}
 	return errors.Join(faults...)
@@ -259,62 +262,49 @@ func (r *Reactor) read(ctx context.Context, record *wire.WorkflowRecord, w *reac
 			r.mu.Lock()
 			w.versions[d.Version] = &reactingVersion{filters: append(filters, wire.MigratedSubjects(d.ID)), sequence: sequence}
 			r.mu.Unlock()
+			if len(w.versions) > 1 {
+				signal(r.look)
+			}
 		}
 		return true
 	})
 }
 
-// judge asks whether an old version still has live instances, or events that wait.
-func (r *Reactor) judge(ctx context.Context, w *reacting, version int, v *reactingVersion) error {
-	live, err := r.bus.LiveOn(ctx, w.record.ID, version)
-	if err != nil {
-		return err
-	}
-	if !live {
-		consumer, err := r.bus.JS.Consumer(ctx, w.record.Stream, r.durable(version, v))
-		switch {
-		case errors.Is(err, jetstream.ErrConsumerNotFound):
-			v.wanted = false
-			return nil
-		case err != nil:
-			return err
-		}
-		info := consumer.CachedInfo()
-		live = info.NumPending+uint64(info.NumAckPending) > 0
-	}
-	if live {
-		v.wanted, v.idle = true, 0
-		return nil
-	}
-	v.idle++
-	v.wanted = v.idle < idleChecks
-	return nil
-}
-
 // settle starts the worker of a version that is wanted, and deletes the durable of one
 // that no longer is.
 func (r *Reactor) settle(ctx context.Context, w *reacting, version int, v *reactingVersion) error {
+	gone := false
 	if v.worker != nil {
 		select {
 		case <-v.worker.Closed():
 			// The durable was deleted: by another copy, or with its stream.
-			if err := v.worker.Stop(ctx); err != nil {
-				return err
-			}
-			v.worker = nil
+			gone = true
 		default:
 		}
 	}
-	switch {
-	case v.wanted && v.worker == nil:
-		return r.begin(ctx, w, version, v, v.sequence)
-	case !v.wanted && v.idle >= idleChecks:
-		if v.worker != nil {
-			if err := v.worker.Stop(ctx); err != nil {
-				return err
-			}
-			v.worker = nil
+	r.mu.Lock()
+	gone, v.lost = gone || v.lost, false
+	if gone && version != w.newest() {
+		// Whoever deleted it had looked; before it is made again, so do we.
+		v.wanted = false
+		signal(r.look)
+	}
+	wanted, forsaken := v.wanted, !v.wanted && v.idle >= idleLooks
+	if forsaken {
+		v.idle = 0
+	}
+	r.mu.Unlock()
+	if v.worker != nil && (gone || forsaken) {
+		worker := v.worker
+		v.worker = nil
+		if err := worker.Stop(ctx); err != nil {
+			return err
 		}
+	}
+	switch {
+	case wanted && v.worker == nil:
+		return r.begin(ctx, w, version, v)
+	case forsaken:
 		err := r.bus.JS.DeleteConsumer(ctx, w.record.Stream, r.durable(version, v))
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return nil
@@ -324,10 +314,113 @@ func (r *Reactor) settle(ctx context.Context, w *reacting, version int, v *react
 	return nil
 }
 
-func (r *Reactor) begin(ctx context.Context, w *reacting, version int, v *reactingVersion, from uint64) error {
+// inspect looks, at once and then now and then, which versions are wanted.
+func (r *Reactor) inspect(ctx context.Context) {
+	every := cmp.Or(r.cfg.Recheck, reactorRecheck)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for round := 0; ; round++ {
+		failed := false
+		r.mu.Lock()
+		all := maps.Clone(r.workflows)
+		r.mu.Unlock()
+		for id, w := range all {
+			if err := r.inspectOne(ctx, id, w, round%rareLook == 0); err != nil && ctx.Err() == nil {
+				failed = true
+				r.bus.tel.Log.Warn().Err(err).Str("workflow_id", id).Msg("old versions of a workflow could not be looked at, trying again")
+			}
+		}
+		signal(r.wake)
+		var retry <-chan time.Time
+		if failed {
+			retry = time.After(min(reactorRetry, every))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.look:
+			round = -1
+		case <-retry:
+			round = -1
+		case <-tick.C:
+		}
+	}
+}
+
+// inspectOne looks which durables of a workflow are there, and which of its old versions
+// have live instances or events that wait. rarely asks about those without a durable too.
+func (r *Reactor) inspectOne(ctx context.Context, id string, w *reacting, rarely bool) error {
+	r.mu.Lock()
+	stream, newest := w.record.Stream, w.newest()
+	names := map[int]string{}
+	for version, v := range w.versions {
+		names[version] = r.durable(version, v)
+	}
+	r.mu.Unlock()
+	if stream == "" {
+		return nil // Its definitions could not be read yet.
+	}
+	durables := map[int]*jetstream.ConsumerInfo{}
+	var asked []int
+	for version, name := range names {
+		consumer, err := r.bus.JS.Consumer(ctx, stream, name)
+		switch {
+		case err == nil:
+			durables[version] = consumer.CachedInfo()
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return nil // Deleted; the registry will say so.
+		case !errors.Is(err, jetstream.ErrConsumerNotFound):
+			return err
+		}
+		if version != newest && (durables[version] != nil || rarely) {
+			asked = append(asked, version)
+		}
+	}
+	var live map[int]bool
+	var ends uint64
+	if len(asked) > 0 {
+		info, err := r.bus.JS.Stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		ends = info.CachedInfo().State.LastSeq
+		if live, err = r.bus.LiveVersions(ctx, id, asked); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for version := range names {
+		v, durable := w.versions[version], durables[version]
+		v.lost = v.lost || durable == nil && v.wanted
+		if version != newest && slices.Contains(asked, version) {
+			v.see(live[version], durable, ends)
+		}
+	}
+	return nil
+}
+
+// see takes in what was found of an old version. Call it with the lock held.
+func (v *reactingVersion) see(live bool, durable *jetstream.ConsumerInfo, ends uint64) {
+	switch {
+	case live:
+		v.wanted, v.idle = true, 0
+	case durable == nil:
+		v.wanted = false
+	case v.idle == 0:
+		v.wanted, v.idle, v.horizon = true, 1, ends
+	case durable.NumPending+uint64(durable.NumAckPending) > 0 && durable.AckFloor.Stream < v.horizon:
+		v.wanted = true // Its own events may be among those that wait.
+	default:
+		v.idle++
+		v.wanted = v.idle < idleLooks
+	}
+}
+
+func (r *Reactor) begin(ctx context.Context, w *reacting, version int, v *reactingVersion) error {
 	record := w.record
 	worker := NewWorker(r.bus, WorkerConfig{
-		Stream: record.Stream, Durable: r.durable(version, v), Filters: v.filters, From: from,
+		Stream: record.Stream, Durable: r.durable(version, v), Filters: v.filters, From: v.sequence,
 		Concurrency: min(cap(r.slots), workerBatch), Slots: r.slots, AckWait: r.cfg.AckWait,
 	}, func(ctx context.Context, msg jetstream.Msg) error { return r.receive(ctx, &record, version, msg) })
 	if err := worker.Start(ctx); err != nil {
@@ -383,7 +476,7 @@ func (r *Reactor) migrated(ctx context.Context, workflowID string, version int, 
 		r.mu.Unlock()
 		return nil // It asks for nothing.
 	}
-	v.summoned = true
+	v.wanted, v.idle = true, 0
 	r.mu.Unlock()
 	// The durable is made here, from this event on, and worked on by reconcile.
 	worker := NewWorker(r.bus, WorkerConfig{

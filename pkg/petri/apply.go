@@ -58,10 +58,7 @@ func advance(state *wire.State, ev *wire.Event) (*wire.State, error) {
 	next.NatsSequence = 0
 	next.WorkflowVersion = ev.WorkflowVersion
 	next.UpdatedAt = ev.Timestamp
-	next.AutomaticChain = 0
-	if ev.Automatic {
-		next.AutomaticChain = state.AutomaticChain + 1
-	}
+	next.AutomaticChains = chains(state, ev)
 	if ev.EventType == wire.EventType(wire.LifecycleMigrated) {
 		next.Migrations++
 	}
@@ -90,6 +87,41 @@ func advance(state *wire.State, ev *wire.Event) (*wire.State, error) {
 	}
 	next.Requests = remember(state.Requests, ev)
 	return &next, nil
+}
+
+// chains counts, for each token, the automatic firings in a row that brought it where it
+// stands. A firing takes over the longest chain that it consumes; whatever else happens to a
+// token ends its chain, and resuming or migrating the instance ends all of them.
+func chains(state *wire.State, ev *wire.Event) map[string]int {
+	before := state.AutomaticChains
+	switch {
+	case ev.EventType == wire.EventType(wire.LifecycleResumed), ev.EventType == wire.EventType(wire.LifecycleMigrated):
+		return nil
+	case len(before) == 0 && !ev.Automatic, ev.EventType == wire.EventType(wire.LifecycleSuspended):
+		return before
+	}
+	after := maps.Clone(before)
+	if after == nil {
+		after = map[string]int{}
+	}
+	longest := 0
+	for _, c := range ev.Consumed {
+		longest = max(longest, before[wire.ChainKey(c.TokenID)])
+		delete(after, wire.ChainKey(c.TokenID))
+	}
+	if ev.Automatic {
+		for _, p := range ev.Produced {
+			after[wire.ChainKey(p.TokenID)] = longest + 1
+		}
+	} else {
+		for id := range ev.Patches {
+			delete(after, wire.ChainKey(id))
+		}
+	}
+	if len(after) == 0 {
+		return nil
+	}
+	return after
 }
 
 func remember(before []wire.RememberedRequest, ev *wire.Event) []wire.RememberedRequest {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -103,27 +105,58 @@ func TestAutomaticFiringsInARowAreCounted(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, guardedNet)
 	e.create("", `{}`)
-	chain := func(want int) {
+	chain := func(birth, want int) {
 		t.Helper()
-		if e.state.AutomaticChain != want {
-			t.Errorf("the chain is %d long, want %d", e.state.AutomaticChain, want)
+		if got := e.state.AutomaticChain(e.token(birth)); got != want {
+			t.Errorf("the chain of token %d is %d long, want %d: %v", birth, got, want, e.state.AutomaticChains)
 		}
 	}
 	e.do(Fire{TransitionID: "begin"})
-	chain(0)
+	chain(0, 0)
 	for i := range 3 {
 		if ev := e.do(Fire{TransitionID: "again", Automatic: true}); !ev.Automatic {
 			t.Error("the event does not say that the firing was automatic")
 		}
-		chain(i + 1)
+		chain(0, i+1)
 	}
-	e.do(Fire{TransitionID: "again"})
-	chain(0)
-	e.do(Fire{TransitionID: "again", Automatic: true})
-	chain(1)
-	e.do(Update{TokenID: e.root(), Data: json.RawMessage(`{"a":1}`)})
-	chain(0)
+	e.do(Inject{Place: "loop"})
+	e.do(Fire{TokenID: e.token(1), TransitionID: "again", Automatic: true})
+	chain(0, 3)
+	chain(1, 1)
+	e.do(Update{TokenID: e.token(1), Data: json.RawMessage(`{"a":1}`)})
+	chain(0, 3)
+	chain(1, 0)
+	e.do(Fire{TokenID: e.root(), TransitionID: "again"})
+	chain(0, 0)
+	e.do(Fire{TokenID: e.root(), TransitionID: "again", Automatic: true})
+	e.do(Suspend{})
+	chain(0, 1)
+	e.do(Resume{})
+	chain(0, 0)
 	if d := e.refused(codeInvalidField, Fire{TransitionID: "leave", Automatic: true}); d["field"] != "automatic" {
 		t.Errorf("details are %v", d)
+	}
+}
+
+// A chain goes through splits and joins: what comes out has the longest of what went in.
+func TestAChainGoesThroughSplitsAndJoins(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, `{"name":"n","initial_place":"a","places":[{"id":"a"},{"id":"l"},{"id":"r"},{"id":"end"}],"transitions":[
+		{"id":"split","inputs":["a"],"outputs":["l","r"],"auto":true},{"id":"stay","from":"l","to":"l","auto":true},
+		{"id":"join","inputs":["l","r"],"outputs":["a"],"auto":true},{"id":"leave","from":"a","to":"end"}]}`)
+	e.create("", `{}`)
+	auto := func(transition string) { e.do(Fire{TransitionID: transition, Automatic: true}) }
+	auto("split")
+	auto("stay")
+	auto("stay")
+	auto("join")
+	auto("split")
+	want := map[string]int{"4": 5, "5": 5}
+	if diff := cmp.Diff(want, e.state.AutomaticChains); diff != "" {
+		t.Errorf("the chains (-want +got):\n%s", diff)
+	}
+	e.do(Cancel{TokenID: e.token(5)})
+	if diff := cmp.Diff(map[string]int{"4": 5}, e.state.AutomaticChains); diff != "" {
+		t.Errorf("after a cancellation (-want +got):\n%s", diff)
 	}
 }

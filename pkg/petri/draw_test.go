@@ -20,7 +20,7 @@ func drawNet(t *rapid.T) *Net {
 	place := rapid.Custom(func(t *rapid.T) string { return fmt.Sprint("p", rapid.IntRange(0, n-1).Draw(t, "i")) })
 	some := rapid.SliceOfNDistinct(place, 1, 3, rapid.ID[string])
 	for i := range rapid.IntRange(1, 6).Draw(t, "transitions") {
-		tr := wire.Transition{ID: fmt.Sprint("t", i)}
+		tr := wire.Transition{ID: fmt.Sprint("t", i), Auto: rapid.Bool().Draw(t, "auto")}
 		if rapid.IntRange(0, 3).Draw(t, "form") == 0 {
 			tr.From, tr.To = some.Draw(t, "from"), place.Draw(t, "to")
 		} else {
@@ -138,6 +138,9 @@ func (w *walk) command() Command {
 		if rapid.IntRange(0, 3).Draw(w.T, "fenced") == 0 {
 			f.ArrivalSequence = w.arrival(f.TokenID)
 		}
+	}
+	if t, ok := w.net.Transition(f.TransitionID); ok && t.Auto {
+		f.Automatic = rapid.Bool().Draw(w.T, "automatic")
 	}
 	if rapid.IntRange(0, 9).Draw(w.T, "expects") == 0 {
 		f.ExpectedSequence = w.state.NatsSequence

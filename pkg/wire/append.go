@@ -110,7 +110,7 @@ func (w *Work) append(b []byte) []byte {
 func (s *State) append(b []byte) []byte {
 	b = s.Instance.append(b)
 	b = strconv.AppendInt(append(b, `,"births":`...), int64(s.Births), 10)
-	b = appendCount(b, "automatic_chain", uint64(s.AutomaticChain))
+	b = appendCounts(b, "automatic_chains", s.AutomaticChains)
 	b = appendCount(b, "migrations", uint64(s.Migrations))
 	if len(s.Requests) > 0 {
 		b = append(b, `,"requests":[`...)
@@ -142,14 +142,7 @@ func (i *Instance) append(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	if len(i.Visits) > 0 {
-		b = append(b, `,"visits":{`...)
-		for k, place := range sortedKeys(i.Visits) {
-			b = append(appendString(appendComma(b, k), place), ':')
-			b = strconv.AppendInt(b, int64(i.Visits[place]), 10)
-		}
-		b = append(b, '}')
-	}
+	b = appendCounts(b, "visits", i.Visits)
 	b = appendTime(append(b, `,"created_at":`...), i.CreatedAt)
 	b = appendTime(append(b, `,"updated_at":`...), i.UpdatedAt)
 	b = appendField(b, "reason", i.Reason)
@@ -184,6 +177,18 @@ func (t *Token) AppendJSON(b []byte) []byte {
 	}
 	if len(t.TransitionHistory) > 0 {
 		b = appendMarshalled(b, "transition_history", t.TransitionHistory)
+	}
+	return append(b, '}')
+}
+
+func appendCounts(b []byte, name string, counts map[string]int) []byte {
+	if len(counts) == 0 {
+		return b
+	}
+	b = append(appendName(b, name), '{')
+	for i, key := range sortedKeys(counts) {
+		b = append(appendString(appendComma(b, i), key), ':')
+		b = strconv.AppendInt(b, int64(counts[key]), 10)
 	}
 	return append(b, '}')
 }

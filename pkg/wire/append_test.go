@@ -68,8 +68,8 @@ func events(t *rapid.T) *wire.Event {
 				CreatedAt: moments.Draw(t, "created"), UpdatedAt: moments.Draw(t, "updated"), Reason: words.Draw(t, "reason"),
 				NatsSequence: rapid.Uint64Range(0, 2).Draw(t, "revision"),
 			},
-			Births:         rapid.Int().Draw(t, "births"),
-			AutomaticChain: rapid.IntRange(0, 2).Draw(t, "chain"), Migrations: rapid.IntRange(0, 2).Draw(t, "migrations"),
+			Births:          rapid.Int().Draw(t, "births"),
+			AutomaticChains: rapid.MapOfN(words, rapid.Int(), 0, 2).Draw(t, "chains"), Migrations: rapid.IntRange(0, 2).Draw(t, "migrations"),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "requests") {
 			ev.Instance.Requests = append(ev.Instance.Requests, wire.RememberedRequest{

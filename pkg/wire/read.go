@@ -57,19 +57,7 @@ func (st *State) scan(s *jsonscan.Scanner) error {
 				return st.Tokens[len(st.Tokens)-1].scan(s)
 			})
 		case "visits":
-			return s.Object(func(place []byte) error {
-				if st.Visits == nil {
-					st.Visits = map[string]int{}
-				}
-				name, err := jsonscan.Unquote(place)
-				if err != nil {
-					return err
-				}
-				var n int
-				err = scanInt(s, &n)
-				st.Visits[name] = n
-				return err
-			})
+			return scanCounts(s, &st.Visits)
 		case "created_at":
 			return scanTime(s, &st.CreatedAt)
 		case "updated_at":
@@ -80,8 +68,8 @@ func (st *State) scan(s *jsonscan.Scanner) error {
 			return s.Natural(&st.NatsSequence)
 		case "births":
 			return scanInt(s, &st.Births)
-		case "automatic_chain":
-			return scanInt(s, &st.AutomaticChain)
+		case "automatic_chains":
+			return scanCounts(s, &st.AutomaticChains)
 		case "migrations":
 			return scanInt(s, &st.Migrations)
 		case "requests":
@@ -148,6 +136,23 @@ func (t *Token) scan(s *jsonscan.Scanner) error {
 			return s.Text(&t.NatsSubject)
 		}
 		return skip(s)
+	})
+}
+
+// scanCounts reads numbers by name.
+func scanCounts(s *jsonscan.Scanner, to *map[string]int) error {
+	return s.Object(func(key []byte) error {
+		if *to == nil {
+			*to = map[string]int{}
+		}
+		name, err := jsonscan.Unquote(key)
+		if err != nil {
+			return err
+		}
+		var n int
+		err = scanInt(s, &n)
+		(*to)[name] = n
+		return err
 	})
 }
 

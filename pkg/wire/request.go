@@ -327,7 +327,7 @@ type FireRequest struct {
 	ExpectedSequence uint64          `json:"expected_sequence,omitempty"`
 	ArrivalSequence  uint64          `json:"arrival_sequence,omitempty"`
 	// Automatic says that nobody asks but the rules service, because the transition is auto
-	// and enabled. Such firings in a row are counted, see State.AutomaticChain.
+	// and enabled. Such firings in a row are counted, see State.AutomaticChains.
 	Automatic bool `json:"automatic,omitempty"`
 	Origin
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -99,14 +100,28 @@ type State struct {
 	Instance
 	// Births is how many tokens the instance has ever had.
 	Births int `json:"births"`
-	// AutomaticChain is how many automatic firings in a row have led here, without any input
-	// from outside in between.
-	AutomaticChain int `json:"automatic_chain,omitempty"`
+	// AutomaticChains tells of the live tokens, by birth number, how many automatic firings in
+	// a row have brought them where they stand, without any input from outside in between;
+	// absent is none.
+	AutomaticChains map[string]int `json:"automatic_chains,omitempty"`
 	// Migrations is how often the instance has changed its version.
 	Migrations int `json:"migrations,omitempty"`
 	// Requests remembers the last commands, oldest first, for idempotency.
 	Requests []RememberedRequest `json:"requests,omitempty"`
 }
+
+// AutomaticChain is the longest chain of automatic firings that any of these tokens has
+// come by.
+func (s *State) AutomaticChain(tokenIDs ...string) int {
+	longest := 0
+	for _, id := range tokenIDs {
+		longest = max(longest, s.AutomaticChains[ChainKey(id)])
+	}
+	return longest
+}
+
+// ChainKey is a token's key in AutomaticChains.
+func ChainKey(tokenID string) string { return strconv.Itoa(int(BirthOf(tokenID))) }
 
 // MaxRememberedRequests is how many commands a state remembers.
 const MaxRememberedRequests = 16

@@ -19,8 +19,8 @@ type Config struct {
 	EventConcurrency int
 	// EventAckWait is how long one event may take before another copy gets it.
 	EventAckWait time.Duration
-	// ChainLimit is how many automatic firings in a row an instance may have without input
-	// from outside; then it is suspended.
+	// ChainLimit is how many automatic firings in a row may bring a token on without input
+	// from outside; then its instance is suspended.
 	ChainLimit int
 }
 

@@ -53,9 +53,11 @@ func filters(w *wire.Workflow) []string {
 	}
 	var subjects []string
 	for i := range w.Transitions {
-		_, outputs, _ := net.Arcs(w.Transitions[i].ID)
-		// Whoever waits for all tokens of a split waits no longer for one at its end.
-		if slices.ContainsFunc(outputs, func(a wire.OutputArc) bool { return inputs[a.Place] || gathers && net.Terminal(a.Place) }) {
+		taken, outputs, alternatives := net.Arcs(w.Transitions[i].ID)
+		// Whoever waits for all tokens of a split waits no longer for one that is at its end,
+		// or was joined with others and so has left the split.
+		joins := !alternatives && (len(taken) > 1 || taken[0].Count != 1)
+		if gathers && joins || slices.ContainsFunc(outputs, func(a wire.OutputArc) bool { return inputs[a.Place] || gathers && net.Terminal(a.Place) }) {
 			subjects = append(subjects, wire.TransitionSubject(w.ID, "*", w.Transitions[i].ID))
 		}
 	}
@@ -99,7 +101,7 @@ func (s *Service) react(ctx context.Context, r *bus.Reaction) error {
 func touched(net *petri.Net, ev *wire.Event) []string {
 	all := ev.EventType == wire.EventType(wire.LifecycleResumed) || ev.EventType == wire.EventType(wire.LifecycleMigrated)
 	produced := map[string]bool{}
-	ended := ev.EventType == wire.EventType(wire.LifecycleCancelled)
+	ended := ev.EventType == wire.EventType(wire.LifecycleCancelled) || len(ev.Consumed) > 1
 	for _, p := range ev.Produced {
 		produced[p.TokenID] = true
 		ended = ended || net.Terminal(p.Place)
@@ -180,31 +182,20 @@ const (
 
 // fireFirst tries the automatic transitions of a token in their order.
 func (s *Service) fireFirst(ctx context.Context, r *bus.Reaction, token *wire.Token, state *wire.State) (verdict, error) {
-	newest := map[string]*rule{}
+	read := newReadings()
 	for _, t := range candidates(r.Version.Net, token.Place) {
-		fire := petri.Fire{TokenID: token.ID, TransitionID: t.ID, Automatic: true}
-		binding, err := petri.Bind(r.Version.Net, state, fire, petri.DefaultLimits(s.bus.NC.MaxPayload()))
+		fire, binding, err := s.passing(ctx, r, t, token, state, read)
 		if err != nil {
-			continue // Not enabled.
+			return nothing, err
 		}
-		if t.Guarded() {
-			seen := *binding.Consumed[0]
-			seen.Data, seen.Metadata = binding.Data, binding.Metadata
-			outcome, err := s.judge(ctx, &hearing{
-				record: r.Record, transition: t, state: state, token: &seen, consumed: binding.Consumed, now: s.now(), newest: newest,
-			})
-			if err != nil {
-				return nothing, err
-			}
-			if !outcome.Passed {
-				continue
-			}
+		if binding == nil {
+			continue
 		}
-		if state.AutomaticChain >= s.cfg.ChainLimit {
-			return decided, s.suspend(ctx, state)
+		if chain := longest(state, binding.Consumed); chain >= s.cfg.ChainLimit {
+			return decided, s.suspend(ctx, state, chain)
 		}
 		_, err = s.client.TransitionFire(ctx, wire.FireRequest{
-			TokenID: token.ID, TransitionID: t.ID, ExpectedSequence: state.NatsSequence, Automatic: true,
+			TokenID: fire.TokenID, TransitionID: t.ID, ExpectedSequence: state.NatsSequence, Automatic: true,
 			Origin: wire.Origin{TriggeredBy: triggeredBy, RequestID: requestID("auto", token.ID, state.NatsSequence)},
 		})
 		switch {
@@ -228,6 +219,49 @@ func (s *Service) fireFirst(ctx context.Context, r *bus.Reaction, token *wire.To
 	return nothing, nil
 }
 
+// passing finds the tokens, that one among them, with which a transition is enabled and its
+// guards pass; nil where there are none. Of those that could join a token the engine takes the
+// ones that arrived first: if they do not pass, the others are named in their place.
+func (s *Service) passing(ctx context.Context, r *bus.Reaction, t *wire.Transition, token *wire.Token, state *wire.State, read *readings) (petri.Fire, *petri.Binding, error) {
+	limits := petri.DefaultLimits(s.bus.NC.MaxPayload())
+	for _, named := range append([]*wire.Token{token}, partners(r.Version.Net, t, token, state)...) {
+		fire := petri.Fire{TokenID: named.ID, TransitionID: t.ID, Automatic: true}
+		binding, err := petri.Bind(r.Version.Net, state, fire, limits)
+		if err != nil || !slices.Contains(binding.Consumed, token) {
+			continue // Not enabled, or without the token.
+		}
+		if !t.Guarded() {
+			return fire, binding, nil
+		}
+		seen := *binding.Consumed[0]
+		seen.Data, seen.Metadata = binding.Data, binding.Metadata
+		outcome, err := s.judge(ctx, &guardedFiring{
+			record: r.Record, transition: t, state: state, token: &seen, consumed: binding.Consumed, now: s.now(), read: read,
+		})
+		if err != nil || outcome.Passed {
+			return fire, binding, err
+		}
+	}
+	return petri.Fire{}, nil, nil
+}
+
+// partners are the tokens in the other inputs of a join that is guarded, by arrival.
+func partners(net *petri.Net, t *wire.Transition, token *wire.Token, state *wire.State) []*wire.Token {
+	inputs, _, alternatives := net.Arcs(t.ID)
+	if !t.Guarded() || alternatives || len(inputs) < 2 {
+		return nil
+	}
+	var others []*wire.Token
+	for i := range state.Tokens {
+		other := &state.Tokens[i]
+		if other.Place != token.Place && slices.ContainsFunc(inputs, func(a wire.InputArc) bool { return a.Place == other.Place }) {
+			others = append(others, other)
+		}
+	}
+	slices.SortStableFunc(others, func(a, b *wire.Token) int { return cmp.Compare(a.ArrivalSequence, b.ArrivalSequence) })
+	return others
+}
+
 // candidates are the automatic transitions out of a place: the higher priority first, then
 // in the order of the definition.
 func candidates(net *petri.Net, place string) []*wire.Transition {
@@ -241,19 +275,31 @@ func requestID(what, tokenID string, revision uint64) string {
 	return what + "-" + strconv.Itoa(int(wire.BirthOf(tokenID))) + "-" + strconv.FormatUint(revision, 10)
 }
 
+// longest is the longest chain of automatic firings that these tokens have come by.
+func longest(state *wire.State, tokens []*wire.Token) int {
+	chain := 0
+	for _, t := range tokens {
+		chain = max(chain, state.AutomaticChain(t.ID))
+	}
+	return chain
+}
+
 // suspend stops an instance that fires without end.
-func (s *Service) suspend(ctx context.Context, state *wire.State) error {
-	reason := fmt.Sprintf("%d automatic transitions have fired in a row without input from outside, the limit: the net may go round in circles; look, and resume", state.AutomaticChain)
+func (s *Service) suspend(ctx context.Context, state *wire.State, chain int) error {
+	reason := fmt.Sprintf("%d automatic transitions have fired in a row without input from outside, the limit: the net may go round in circles; look, and resume", chain)
 	_, err := s.client.InstanceSuspend(ctx, wire.InstanceSuspendRequest{
 		InstanceID: state.ID, Reason: reason,
 		Origin: wire.Origin{TriggeredBy: triggeredBy, RequestID: requestID("chain", state.ID, state.NatsSequence)},
 	})
-	if err != nil && bus.Final(err) {
+	switch {
+	case err != nil && bus.Final(err):
 		return nil // It is over, or was changed from outside: then that is an event of its own.
+	case err != nil:
+		return err
 	}
 	s.count(ctx, "suspended")
-	s.tel.Logger(ctx).Warn().Err(err).Str("instance_id", state.ID).Int("chain", state.AutomaticChain).Msg("instance was suspended: too many automatic firings in a row")
-	return err
+	s.tel.Logger(ctx).Warn().Str("instance_id", state.ID).Int("chain", chain).Msg("instance was suspended: too many automatic firings in a row")
+	return nil
 }
 
 func (s *Service) count(ctx context.Context, outcome string) {

@@ -2,9 +2,10 @@ package rules
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -13,16 +14,24 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
+// guardPatience bounds the work on one request of guards.
+const guardPatience = 2 * time.Second
+
 // guard answers for every firing of a request whether its guards let it pass.
 func (s *Service) guard(ctx context.Context, req wire.RuleGuardRequest) (wire.RuleGuardReply, error) {
+	// Nobody waits longer for it.
+	ctx, cancel := context.WithTimeout(ctx, guardPatience)
+	defer cancel()
 	reply := wire.RuleGuardReply{Outcomes: make([]wire.GuardOutcome, 0, len(req.Firings))}
 	state := &req.Instance.State
 	if !wire.IsUUID(state.WorkflowID) {
 		return reply, fault.New(fault.InvalidField, "instance.workflow_id is no workflow's id").With("field", "instance.workflow_id")
+	}
+	if err := bounded(&req); err != nil {
+		return reply, err
 	}
 	record, err := s.registry.Resolve(ctx, state.WorkflowID)
 	if err != nil {
@@ -32,8 +41,11 @@ func (s *Service) guard(ctx context.Context, req wire.RuleGuardRequest) (wire.Ru
 	if err != nil {
 		return reply, err
 	}
-	checked := map[string]*rule{}
+	read := newReadings()
 	for i, firing := range req.Firings {
+		if ctx.Err() != nil {
+			return reply, ctx.Err()
+		}
 		field := "firings[" + strconv.Itoa(i) + "]"
 		t, ok := version.Net.Transition(firing.TransitionID)
 		if !ok {
@@ -56,8 +68,8 @@ func (s *Service) guard(ctx context.Context, req wire.RuleGuardRequest) (wire.Ru
 		if firing.Metadata != nil {
 			token.Metadata = firing.Metadata
 		}
-		outcome, err := s.judge(ctx, &hearing{
-			record: record, transition: t, state: state, token: &token, consumed: consumed, explain: req.Explain, now: s.now(), newest: checked,
+		outcome, err := s.judge(ctx, &guardedFiring{
+			record: record, transition: t, state: state, token: &token, consumed: consumed, explain: req.Explain, now: s.now(), read: read,
 		})
 		if err != nil {
 			return reply, err
@@ -67,8 +79,30 @@ func (s *Service) guard(ctx context.Context, req wire.RuleGuardRequest) (wire.Ru
 	return reply, nil
 }
 
-// hearing is one firing whose guards are judged.
-type hearing struct {
+// What a request of guards may hold: as much as an instance and a definition may.
+const (
+	maxTokens  = 256
+	maxFirings = 1000
+)
+
+func bounded(req *wire.RuleGuardRequest) error {
+	if n := len(req.Instance.Tokens); n > maxTokens {
+		return fault.New(fault.InvalidField, "instance.tokens has %d elements; at most %d are possible", n, maxTokens).With("field", "instance.tokens")
+	}
+	if n := len(req.Firings); n > maxFirings {
+		return fault.New(fault.InvalidField, "firings has %d elements; at most %d are possible", n, maxFirings).With("field", "firings")
+	}
+	for i := range req.Firings {
+		if n := len(req.Firings[i].Consumed); n > maxTokens {
+			field := "firings[" + strconv.Itoa(i) + "].consumed"
+			return fault.New(fault.InvalidField, "%s has %d elements; at most %d are possible", field, n, maxTokens).With("field", field)
+		}
+	}
+	return nil
+}
+
+// guardedFiring is one firing whose guards are judged.
+type guardedFiring struct {
 	record     *wire.WorkflowRecord
 	transition *wire.Transition
 	state      *wire.State
@@ -79,13 +113,24 @@ type hearing struct {
 	// explain asks for sentences also where everything passes.
 	explain bool
 	now     time.Time
-	// newest are the rules that were read from the bucket meanwhile, by id: shared by the
-	// hearings of one request.
-	newest map[string]*rule
+	// read is shared by the guarded firings of one request.
+	read *readings
 }
 
-// witness is one rule of a hearing.
-type witness struct {
+// readings are what was read for one request, so that nothing is read twice.
+type readings struct {
+	// newest are the rules that were read from the bucket, by id.
+	newest map[string]*rule
+	// past is the history of tokens, by their ids.
+	past map[string][]wire.TransitionRecord
+}
+
+func newReadings() *readings {
+	return &readings{newest: map[string]*rule{}, past: map[string][]wire.TransitionRecord{}}
+}
+
+// oneGuard is one rule that a firing must pass, or its inline condition.
+type oneGuard struct {
 	id      string
 	rule    *rule
 	program *condition.Program
@@ -94,37 +139,37 @@ type witness struct {
 }
 
 // judge asks every guard of a transition. A refusal is decided on the newest rules alone.
-func (s *Service) judge(ctx context.Context, h *hearing) (wire.GuardOutcome, error) {
-	witnesses := s.witnesses(h)
-	outcome, err := s.ask(ctx, h, witnesses)
+func (s *Service) judge(ctx context.Context, h *guardedFiring) (wire.GuardOutcome, error) {
+	guards := s.guardsOf(h)
+	outcome, err := s.ask(ctx, h, guards)
 	if err != nil || outcome.Passed {
 		return outcome, err
 	}
 	stale := false
-	for _, w := range witnesses {
+	for _, w := range guards {
 		if w.id == wire.ReservedRuleID {
 			continue
 		}
-		newest, read := h.newest[w.id]
-		if !read {
-			if newest, err = s.book.current(ctx, w.id); err != nil {
+		newest, known := h.read.newest[w.id]
+		if !known {
+			if newest, err = s.store.current(ctx, w.id); err != nil {
 				return outcome, err
 			}
-			h.newest[w.id] = newest
+			h.read.newest[w.id] = newest
 		}
 		stale = stale || newest != w.rule
 	}
 	if stale {
-		return s.ask(ctx, h, s.witnesses(h))
+		return s.ask(ctx, h, s.guardsOf(h))
 	}
 	return outcome, nil
 }
 
-// witnesses are the rules of the transition, and its inline condition.
-func (s *Service) witnesses(h *hearing) []witness {
-	all := make([]witness, 0, len(h.transition.Rules)+1)
+// guardsOf are the rules of the transition, and its inline condition.
+func (s *Service) guardsOf(h *guardedFiring) []oneGuard {
+	all := make([]oneGuard, 0, len(h.transition.Rules)+1)
 	for _, id := range h.transition.Rules {
-		w := witness{id: id, rule: s.book.known(id)}
+		w := oneGuard{id: id, rule: s.store.known(id)}
 		switch {
 		case w.rule == nil || w.rule.deleted:
 			w.fault = fmt.Sprintf("there is no rule %s", id)
@@ -138,7 +183,7 @@ func (s *Service) witnesses(h *hearing) []witness {
 		all = append(all, w)
 	}
 	if h.transition.When != "" {
-		w := witness{id: wire.ReservedRuleID}
+		w := oneGuard{id: wire.ReservedRuleID}
 		var err error
 		if w.program, err = s.language.CompileText("when", h.transition.When); err != nil {
 			w.fault = "the condition cannot be used: " + fault.From(err).Message
@@ -148,13 +193,13 @@ func (s *Service) witnesses(h *hearing) []witness {
 	return all
 }
 
-func (s *Service) ask(ctx context.Context, h *hearing, witnesses []witness) (wire.GuardOutcome, error) {
-	in, err := s.input(ctx, h, witnesses)
+func (s *Service) ask(ctx context.Context, h *guardedFiring, guards []oneGuard) (wire.GuardOutcome, error) {
+	in, err := s.input(ctx, h, guards)
 	if err != nil {
 		return wire.GuardOutcome{}, err
 	}
-	outcome := wire.GuardOutcome{Passed: true, RuleResults: make([]wire.RuleResult, len(witnesses))}
-	for i, w := range witnesses {
+	outcome := wire.GuardOutcome{Passed: true, RuleResults: make([]wire.RuleResult, len(guards))}
+	for i, w := range guards {
 		result := &outcome.RuleResults[i]
 		result.RuleID, result.Explanation = w.id, w.fault
 		if w.rule != nil && !w.rule.deleted {
@@ -169,7 +214,7 @@ func (s *Service) ask(ctx context.Context, h *hearing, witnesses []witness) (wir
 		}
 		outcome.Passed = outcome.Passed && result.Passed
 	}
-	for i, w := range witnesses {
+	for i, w := range guards {
 		result := &outcome.RuleResults[i]
 		if w.program != nil && (h.explain || !outcome.Passed) {
 			said, err := w.program.Explain(ctx, in)
@@ -187,27 +232,51 @@ func (s *Service) ask(ctx context.Context, h *hearing, witnesses []witness) (wir
 }
 
 // input is what the conditions see.
-func (s *Service) input(ctx context.Context, h *hearing, witnesses []witness) (*condition.Input, error) {
+func (s *Service) input(ctx context.Context, h *guardedFiring, guards []oneGuard) (*condition.Input, error) {
 	subject := condition.Subject{Token: h.token, Tokens: h.consumed, Instance: &h.state.Instance, Now: h.now}
-	for _, w := range witnesses {
+	for _, w := range guards {
 		if w.program != nil && w.program.NeedsHistory() {
 			ids := make([]string, len(h.consumed))
 			for i, t := range h.consumed {
 				ids[i] = t.ID
 			}
-			var err error
-			if subject.History, err = s.past(ctx, h.record, h.state, ids); err != nil {
-				return nil, err
+			key := strings.Join(ids, " ")
+			past, known := h.read.past[key]
+			if !known {
+				var err error
+				if past, err = s.past(ctx, h.record, h.state, ids); err != nil {
+					return nil, err
+				}
+				h.read.past[key] = past
 			}
+			subject.History = past
 			break
 		}
 	}
 	return condition.NewInput(subject), nil
 }
 
-// past reads the history of tokens, with that of the tokens that they came from.
+// maxPast is how many bytes of events are read for a rule that asks where a token has been.
+const maxPast = 16 << 20
+
+// past reads the history of tokens, with that of the tokens that they came from. A token
+// that was alone all its life, and stayed on its version, is spared the reading: the visits
+// of its instance tell which places it has left.
 func (s *Service) past(ctx context.Context, record *wire.WorkflowRecord, state *wire.State, tokenIDs []string) ([]wire.TransitionRecord, error) {
-	steps, err := s.bus.Steps(ctx, record, state.NatsSequence, tokenIDs...)
+	if state.Births == 1 && state.Migrations == 0 && len(state.Tokens) == 1 {
+		var left []wire.TransitionRecord
+		for place, visits := range state.Visits {
+			if place != state.Tokens[0].Place || visits > 1 {
+				left = append(left, wire.TransitionRecord{FromPlace: place})
+			}
+		}
+		return left, nil
+	}
+	steps, err := s.bus.Steps(ctx, record, state.NatsSequence, maxPast, tokenIDs...)
+	if errors.Is(err, bus.ErrTooLong) {
+		return nil, fault.New(fault.LimitExceeded, "the history of the token is too long to be asked about by a rule: more than %d bytes of events", maxPast).
+			With("limit", "history").With("max", maxPast)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -216,129 +285,4 @@ func (s *Service) past(ctx context.Context, record *wire.WorkflowRecord, state *
 		records[i] = step.Record
 	}
 	return records, nil
-}
-
-// evaluate says what a rule or a condition makes of a token, and changes nothing.
-func (s *Service) evaluate(ctx context.Context, req wire.RuleEvaluateRequest) (wire.RuleEvaluateReply, error) {
-	reply := wire.RuleEvaluateReply{SubResults: []wire.SubResult{}}
-	one := func(a, b bool, first, second string) error {
-		if a == b {
-			return fault.New(fault.InvalidField, "give either %s or %s", first, second).With("field", first)
-		}
-		return nil
-	}
-	if err := one(req.RuleID != "", req.Condition != nil, "rule_id", "condition"); err != nil {
-		return reply, err
-	}
-	if err := one(req.TokenID != "", req.Token != nil, "token_id", "token"); err != nil {
-		return reply, err
-	}
-	if req.Version != 0 && req.RuleID == "" {
-		return reply, fault.New(fault.InvalidField, "version needs a rule_id: a condition has none").With("field", "version")
-	}
-	if req.AsOf.Set() && req.Token != nil {
-		return reply, fault.New(fault.InvalidField, "as_of needs a token_id: a document has no past").With("field", "as_of")
-	}
-	var program *condition.Program
-	var err error
-	if req.RuleID != "" {
-		r, err := s.version(ctx, "rule_id", req.RuleID, req.Version)
-		if err != nil {
-			return reply, err
-		}
-		if r.program == nil {
-			return reply, fault.New(fault.Internal, "the stored condition cannot be compiled").Because(r.unusable)
-		}
-		program, reply.RuleID, reply.Version = r.program, r.ID, r.Version
-	} else if program, err = s.language.Compile("condition", req.Condition); err != nil {
-		return reply, err
-	}
-	subject := condition.Subject{Now: s.now()}
-	if req.Token != nil {
-		if subject.Token, err = imagined(req.Token); err != nil {
-			return reply, err
-		}
-	} else if err := s.remembered(ctx, req, program, &subject); err != nil {
-		return reply, err
-	}
-	if subject.Instance != nil {
-		reply.NatsSequence = subject.Instance.NatsSequence
-	}
-	said, err := program.Explain(ctx, condition.NewInput(subject))
-	if err != nil {
-		return reply, err
-	}
-	reply.Passed, reply.Explanation = said.Passed, said.Text
-	reply.SubResults = append(reply.SubResults, parts(said.Parts)...)
-	return reply, nil
-}
-
-func parts(all []condition.Explanation) []wire.SubResult {
-	results := make([]wire.SubResult, len(all))
-	for i, e := range all {
-		results[i] = wire.SubResult{Passed: e.Passed, Explanation: e.Text, SubResults: parts(e.Parts)}
-	}
-	return results
-}
-
-// imagined is a given document as a token, in the form that a stored one would have.
-func imagined(g *wire.GivenToken) (*wire.Token, error) {
-	t := &wire.Token{
-		ID: g.ID, WorkflowID: g.WorkflowID, InstanceID: g.InstanceID, Place: g.Place,
-		CreatedAt: g.CreatedAt, UpdatedAt: g.UpdatedAt, ArrivedAt: g.ArrivedAt, ArrivalSequence: g.ArrivalSequence,
-		TransitionHistory: g.TransitionHistory,
-	}
-	var err error
-	if t.Data, err = document("token.data", g.Data); err != nil {
-		return nil, err
-	}
-	t.Metadata, err = document("token.metadata", g.Metadata)
-	return t, err
-}
-
-func document(field string, raw json.RawMessage) (json.RawMessage, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	normal, err := petri.Normalize(raw, maxDocumentDepth)
-	if err != nil {
-		return nil, fault.New(fault.From(err).Code, "%s: %s", field, fault.From(err).Message).With("field", field)
-	}
-	if normal[0] != '{' {
-		return nil, fault.New(fault.InvalidField, "%s must be a JSON object", field).With("field", field)
-	}
-	return normal, nil
-}
-
-// maxDocumentDepth is how deep a token's data may nest.
-const maxDocumentDepth = 64
-
-// remembered fills a subject with a token as it stands, or as it stood at that moment; then
-// that moment is now.
-func (s *Service) remembered(ctx context.Context, req wire.RuleEvaluateRequest, program *condition.Program, subject *condition.Subject) error {
-	var out *bus.Outcome
-	var err error
-	if req.AsOf.Set() {
-		out, err = s.bus.LoadInstanceAsOf(ctx, s.registry, "token_id", req.TokenID, "", req.AsOf)
-	} else {
-		out, err = s.bus.LoadInstance(ctx, s.registry, "token_id", req.TokenID, "", true)
-	}
-	if err != nil {
-		return err
-	}
-	token, err := out.Token(req.TokenID)
-	if err != nil {
-		return err
-	}
-	switch {
-	case req.AsOf.Sequence != 0:
-		subject.Now = out.Time
-	case req.AsOf.Set() && req.AsOf.Time.Before(subject.Now):
-		subject.Now = req.AsOf.Time
-	}
-	subject.Token, subject.Instance = &token, &out.State.Instance
-	if program.NeedsHistory() {
-		subject.History, err = s.past(ctx, out.Record, out.State, []string{token.ID})
-	}
-	return err
 }

@@ -73,6 +73,14 @@ func TestGuardsOfSeveralFiringsAreJudgedInOneRequest(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	many := make([]wire.GuardFiring, 1001)
+	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{Instance: wire.Snapshot{State: *state}, Firings: many})
+	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{
+		Instance: wire.Snapshot{State: *state}, Firings: []wire.GuardFiring{{TransitionID: "large", Consumed: make([]string, 257)}},
+	})
+	crowd := wire.Snapshot{State: *state}
+	crowd.Tokens = make([]wire.Token, 257)
+	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{Instance: crowd})
 	refused(f, fault.TransitionNotFound, f.RuleGuard, &wire.RuleGuardRequest{
 		Instance: wire.Snapshot{State: *state}, Firings: []wire.GuardFiring{{TransitionID: "nope", Consumed: []string{state.ID}}},
 	})

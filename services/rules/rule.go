@@ -39,14 +39,14 @@ func (s *Service) create(ctx context.Context, req wire.RuleCreateRequest) (wire.
 		return wire.Rule{}, err
 	}
 	for {
-		last, err := s.book.current(ctx, r.ID)
+		last, err := s.store.current(ctx, r.ID)
 		if err != nil {
 			return wire.Rule{}, err
 		}
 		var revision uint64
 		r.Version = 1
 		if last != nil {
-			if first, err := s.book.made(ctx, r.ID, req.RequestID, digest); err != nil || first != nil {
+			if first, err := s.store.made(ctx, r.ID, req.RequestID, digest); err != nil || first != nil {
 				return first.shown(), err
 			}
 			if !last.deleted {
@@ -55,7 +55,7 @@ func (s *Service) create(ctx context.Context, req wire.RuleCreateRequest) (wire.
 			}
 			revision, r.Version = last.revision, last.Version+1
 		}
-		stored, err := s.book.put(ctx, r, revision)
+		stored, err := s.store.put(ctx, r, revision)
 		if !errors.Is(err, bus.ErrWrongSequence) {
 			return stored.shown(), err
 		}
@@ -85,7 +85,7 @@ func (s *Service) update(ctx context.Context, req wire.RuleUpdateRequest) (wire.
 		if err := validID("id", req.ID); err != nil {
 			return wire.Rule{}, err
 		}
-		if first, err := s.book.made(ctx, req.ID, req.RequestID, digest); err != nil || first != nil {
+		if first, err := s.store.made(ctx, req.ID, req.RequestID, digest); err != nil || first != nil {
 			return first.shown(), err
 		}
 		last, err := s.existing(ctx, req.ID)
@@ -113,7 +113,7 @@ func (s *Service) update(ctx context.Context, req wire.RuleUpdateRequest) (wire.
 		if err := s.check(ctx, &next); err != nil {
 			return wire.Rule{}, err
 		}
-		stored, err := s.book.put(ctx, next, last.revision)
+		stored, err := s.store.put(ctx, next, last.revision)
 		if !errors.Is(err, bus.ErrWrongSequence) {
 			return stored.shown(), err
 		}
@@ -137,7 +137,7 @@ func (s *Service) existing(ctx context.Context, id string) (*rule, error) {
 	if err := validID("id", id); err != nil {
 		return nil, err
 	}
-	last, err := s.book.current(ctx, id)
+	last, err := s.store.current(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (s *Service) version(ctx context.Context, field, id string, version int) (*
 	}
 	var found *rule
 	newest := 0
-	err := s.book.versions(ctx, id, func(r *rule) bool {
+	err := s.store.versions(ctx, id, func(r *rule) bool {
 		if !r.deleted {
 			newest = r.Version
 			if r.Version == version {
@@ -244,6 +244,7 @@ func (s *Service) version(ctx context.Context, field, id string, version int) (*
 	case err != nil:
 		return nil, err
 	case found != nil:
+		s.store.compile(found)
 		return found, nil
 	case newest == 0:
 		return nil, notFound(id)
@@ -291,7 +292,7 @@ func (s *Service) listed(ctx context.Context, req wire.RuleListRequest) ([]*rule
 		return nil, fault.New(fault.InvalidField, "ids has %d elements; at most %d are possible", len(req.IDs), wire.MaxPage).With("field", "ids")
 	}
 	if req.IDs == nil {
-		all = s.book.all()
+		all = s.store.all()
 	}
 	for i, id := range req.IDs {
 		if id == wire.ReservedRuleID {
@@ -300,7 +301,7 @@ func (s *Service) listed(ctx context.Context, req wire.RuleListRequest) ([]*rule
 		if err := validID("ids["+strconv.Itoa(i)+"]", id); err != nil {
 			return nil, err
 		}
-		r, err := s.book.current(ctx, id)
+		r, err := s.store.current(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -352,7 +353,7 @@ func (s *Service) history(ctx context.Context, req wire.RuleHistoryRequest) (wir
 		}
 	}
 	size, ever := 0, false
-	err = s.book.versions(ctx, req.ID, func(r *rule) bool {
+	err = s.store.versions(ctx, req.ID, func(r *rule) bool {
 		ever = true
 		if r.deleted || r.Version <= after {
 			return true
@@ -383,14 +384,14 @@ func (s *Service) remove(ctx context.Context, req wire.RuleDeleteRequest) (wire.
 		return wire.Rule{}, err
 	}
 	for {
-		last, err := s.book.current(ctx, req.ID)
+		last, err := s.store.current(ctx, req.ID)
 		if err != nil {
 			return wire.Rule{}, err
 		}
 		if last == nil {
 			return wire.Rule{}, notFound(req.ID)
 		}
-		first, err := s.book.made(ctx, req.ID, req.RequestID, digest)
+		first, err := s.store.made(ctx, req.ID, req.RequestID, digest)
 		switch {
 		case err != nil:
 			return wire.Rule{}, err
@@ -404,7 +405,7 @@ func (s *Service) remove(ctx context.Context, req wire.RuleDeleteRequest) (wire.
 		if err := s.unused(ctx, req.ID); err != nil {
 			return wire.Rule{}, err
 		}
-		err = s.book.drop(ctx, last, req.Origin, digest)
+		err = s.store.drop(ctx, last, req.Origin, digest)
 		if errors.Is(err, bus.ErrWrongSequence) && ctx.Err() == nil {
 			continue
 		}
@@ -440,14 +441,11 @@ func (s *Service) unused(ctx context.Context, id string) error {
 			if err := s.bus.CaughtUp(ctx, &record); err != nil {
 				return err
 			}
-		}
-		for _, version := range versions {
-			if uses {
-				break
-			}
-			if uses, err = s.bus.LiveOn(ctx, record.ID, version); err != nil {
+			live, err := s.bus.LiveVersions(ctx, record.ID, versions)
+			if err != nil {
 				return err
 			}
+			uses = len(live) > 0
 		}
 		if uses {
 			users = append(users, record.Name)

@@ -27,7 +27,7 @@ type Service struct {
 	cfg      Config
 	registry *bus.Registry
 	language *condition.Language
-	book     *book
+	store    *store
 	client   *client.Client
 	reactor  *bus.Reactor
 	server   *service.Server
@@ -55,7 +55,7 @@ func New(deps service.Deps, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		bus: deps.Bus, tel: deps.Tel, cfg: cfg, registry: bus.NewRegistry(deps.Bus), language: language,
-		book: newBook(deps.Bus, language, deps.Tel), now: time.Now,
+		store: newStore(deps.Bus, language, deps.Tel), now: time.Now,
 		client: client.New(deps.Bus.NC, client.WithTelemetry(deps.Tel), client.WithAttemptTimeout(fireAttempt)),
 	}
 	var err1, err2 error
@@ -82,7 +82,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.bus.EnsureVersioned(ctx, wire.BucketRules, "Rules, with every version"); err != nil {
 		return err
 	}
-	for _, start := range []func(context.Context) error{s.registry.Start, s.book.start, s.server.Start, s.reactor.Start} {
+	for _, start := range []func(context.Context) error{s.registry.Start, s.store.start, s.server.Start, s.reactor.Start} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, s.Stop(ctx))
 		}
@@ -95,7 +95,7 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) Stop(ctx context.Context) error {
 	s.stopping.Do(func() {
 		s.stopErr = errors.Join(s.reactor.Stop(ctx), s.server.Stop(ctx))
-		s.book.stop()
+		s.store.stop()
 		s.registry.Stop()
 	})
 	return s.stopErr

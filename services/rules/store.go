@@ -39,9 +39,9 @@ type rule struct {
 	unusable error
 }
 
-// book knows every rule in its newest version: it follows the bucket. What it remembers may
+// store knows every rule in its newest version: it follows the bucket. What it remembers may
 // be behind by moments.
-type book struct {
+type store struct {
 	bus      *bus.Bus
 	language *condition.Language
 	tel      *telemetry.Telemetry
@@ -51,20 +51,20 @@ type book struct {
 	rules map[string]*rule
 }
 
-func newBook(b *bus.Bus, language *condition.Language, tel *telemetry.Telemetry) *book {
-	return &book{bus: b, language: language, tel: tel, rules: map[string]*rule{}}
+func newStore(b *bus.Bus, language *condition.Language, tel *telemetry.Telemetry) *store {
+	return &store{bus: b, language: language, tel: tel, rules: map[string]*rule{}}
 }
 
-func (k *book) start(ctx context.Context) (err error) {
+func (k *store) start(ctx context.Context) (err error) {
 	k.follower, err = k.bus.Follow(ctx, bus.FollowConfig{
 		Bucket: wire.BucketRules, Keys: "*", Learn: k.learn, Keep: k.keep, Replaced: k.replaced,
 	})
 	return err
 }
 
-func (k *book) stop() { k.follower.Stop() }
+func (k *store) stop() { k.follower.Stop() }
 
-func (k *book) learn(id string, m *bus.Message) {
+func (k *store) learn(id string, m *bus.Message) {
 	r, err := k.read(m)
 	if err != nil {
 		k.tel.Log.Error().Err(err).Str("rule_id", id).Msg("rule was not understood")
@@ -73,7 +73,7 @@ func (k *book) learn(id string, m *bus.Message) {
 	k.remember(id, r)
 }
 
-func (k *book) remember(id string, r *rule) {
+func (k *store) remember(id string, r *rule) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if known := k.rules[id]; known == nil || known.revision < r.revision {
@@ -81,7 +81,7 @@ func (k *book) remember(id string, r *rule) {
 	}
 }
 
-func (k *book) keep(listed map[string]bool, until uint64) {
+func (k *store) keep(listed map[string]bool, until uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for id, r := range k.rules {
@@ -93,7 +93,7 @@ func (k *book) keep(listed map[string]bool, until uint64) {
 
 // replaced forgets the order of what is known, and keeps the rules until another bucket
 // says what there is.
-func (k *book) replaced() {
+func (k *store) replaced() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for id, r := range k.rules {
@@ -103,24 +103,38 @@ func (k *book) replaced() {
 	}
 }
 
-// read makes a stored message ready.
-func (k *book) read(m *bus.Message) (*rule, error) {
+// read makes a stored message ready to judge.
+func (k *store) read(m *bus.Message) (*rule, error) {
+	r, err := parse(m)
+	if err == nil {
+		k.compile(r)
+	}
+	return r, err
+}
+
+func (k *store) compile(r *rule) {
+	if !r.deleted {
+		r.program, r.unusable = k.language.Compile("condition", r.Condition)
+	}
+}
+
+func parse(m *bus.Message) (*rule, error) {
 	r := &rule{revision: m.Sequence}
 	if len(m.Data) == 0 {
 		r.deleted = true
 		r.Version, _ = strconv.Atoi(m.Header.Get(headerVersion))
-		r.RequestID, r.RequestDigest = m.Header.Get(headerRequestID), m.Header.Get(headerRequestDigest)
+		r.RequestDigest = m.Header.Get(headerRequestDigest)
+		r.RequestID, _ = strconv.Unquote(m.Header.Get(headerRequestID))
 		return r, nil
 	}
 	if err := json.Unmarshal(m.Data, &r.Rule); err != nil {
 		return nil, fmt.Errorf("rule at %d: %w", m.Sequence, err)
 	}
-	r.program, r.unusable = k.language.Compile("condition", r.Condition)
 	return r, nil
 }
 
 // all lists the rules that there are, by no order.
-func (k *book) all() []*rule {
+func (k *store) all() []*rule {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	all := make([]*rule, 0, len(k.rules))
@@ -132,8 +146,8 @@ func (k *book) all() []*rule {
 	return all
 }
 
-// known is what the book remembers of a rule; nil when it has never heard of it.
-func (k *book) known(id string) *rule {
+// known is what the store remembers of a rule; nil when it has never heard of it.
+func (k *store) known(id string) *rule {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.rules[id]
@@ -141,7 +155,7 @@ func (k *book) known(id string) *rule {
 
 // current reads the last message of a rule from the bucket's leader, and remembers it; nil
 // when there never was one.
-func (k *book) current(ctx context.Context, id string) (*rule, error) {
+func (k *store) current(ctx context.Context, id string) (*rule, error) {
 	m, err := k.bus.Last(ctx, bus.BucketStream(wire.BucketRules), bus.BucketSubject(wire.BucketRules, id), true)
 	if errors.Is(err, bus.ErrNoMessage) {
 		return nil, nil
@@ -161,8 +175,8 @@ func (k *book) current(ctx context.Context, id string) (*rule, error) {
 }
 
 // versions reads every version of a rule, oldest first, deletions too, until yield returns
-// false.
-func (k *book) versions(ctx context.Context, id string, yield func(*rule) bool) error {
+// false. They are not compiled.
+func (k *store) versions(ctx context.Context, id string, yield func(*rule) bool) error {
 	for from := uint64(1); ; {
 		m, err := k.bus.Next(ctx, bus.BucketStream(wire.BucketRules), bus.BucketSubject(wire.BucketRules, id), from)
 		if errors.Is(err, bus.ErrNoMessage) {
@@ -171,7 +185,7 @@ func (k *book) versions(ctx context.Context, id string, yield func(*rule) bool) 
 		if err != nil {
 			return outOfReach(err)
 		}
-		r, err := k.read(m)
+		r, err := parse(m)
 		if err != nil {
 			return err
 		}
@@ -184,7 +198,7 @@ func (k *book) versions(ctx context.Context, id string, yield func(*rule) bool) 
 
 // made finds what a request with this id has made of a rule before; nil when nothing. Every
 // version is kept, so no repeat comes too late to be recognised.
-func (k *book) made(ctx context.Context, id, requestID, digest string) (*rule, error) {
+func (k *store) made(ctx context.Context, id, requestID, digest string) (*rule, error) {
 	if requestID == "" {
 		return nil, nil
 	}
@@ -207,24 +221,25 @@ func (k *book) made(ctx context.Context, id, requestID, digest string) (*rule, e
 
 // put stores a version after the one at a revision. It fails with bus.ErrWrongSequence when
 // somebody else stored one there.
-func (k *book) put(ctx context.Context, r wire.Rule, revision uint64) (*rule, error) {
+func (k *store) put(ctx context.Context, r wire.Rule, revision uint64) (*rule, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	return k.store(ctx, r.ID, &nats.Msg{Data: body}, revision)
+	return k.write(ctx, r.ID, &nats.Msg{Data: body}, revision)
 }
 
 // drop stores the end of a rule.
-func (k *book) drop(ctx context.Context, r *rule, origin wire.Origin, digest string) error {
-	_, err := k.store(ctx, r.ID, &nats.Msg{Header: nats.Header{
+func (k *store) drop(ctx context.Context, r *rule, origin wire.Origin, digest string) error {
+	_, err := k.write(ctx, r.ID, &nats.Msg{Header: nats.Header{
 		headerOperation: {operationDelete}, headerVersion: {strconv.Itoa(r.Version)},
-		headerAuthor: {origin.TriggeredBy}, headerRequestID: {origin.RequestID}, headerRequestDigest: {digest},
+		// Quoted, since a header cannot hold every text.
+		headerAuthor: {strconv.Quote(origin.TriggeredBy)}, headerRequestID: {strconv.Quote(origin.RequestID)}, headerRequestDigest: {digest},
 	}}, r.revision)
 	return err
 }
 
-func (k *book) store(ctx context.Context, id string, msg *nats.Msg, revision uint64) (*rule, error) {
+func (k *store) write(ctx context.Context, id string, msg *nats.Msg, revision uint64) (*rule, error) {
 	msg.Subject = bus.BucketSubject(wire.BucketRules, id)
 	if msg.Header == nil {
 		msg.Header = nats.Header{}

@@ -48,7 +48,7 @@ func (s *Service) history(ctx context.Context, req wire.TokenHistoryRequest) (wi
 		_, err := out.Token(req.TokenID)
 		return reply, err
 	}
-	steps, err := s.bus.Steps(ctx, out.Record, out.Sequence, req.TokenID)
+	steps, err := s.bus.Steps(ctx, out.Record, out.Sequence, 0, req.TokenID)
 	if err != nil {
 		return reply, err
 	}

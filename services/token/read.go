@@ -31,7 +31,7 @@ func (s *Service) get(ctx context.Context, req wire.TokenGetRequest) (wire.Token
 	if err != nil || !req.History {
 		return token, err
 	}
-	steps, err := s.bus.Steps(ctx, out.Record, out.Sequence, req.TokenID)
+	steps, err := s.bus.Steps(ctx, out.Record, out.Sequence, 0, req.TokenID)
 	if err != nil {
 		return wire.Token{}, err
 	}

@@ -8,6 +8,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/seed-42b4788c/circuit-breaker/pkg v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/pkg/natstest v0.0.0
+	github.com/sony/gobreaker/v2 v2.4.0
 	go.uber.org/goleak v1.3.0
 )
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
@@ -19,28 +21,49 @@ import (
 // guards asks the rules service. It fails closed: without an answer nothing passes.
 type guards struct {
 	client *client.Client
-	// slots bounds how many requests wait for the rules service at once, so that one which
-	// does not answer leaves room for firings without guards.
+	// slots bounds how many requests wait for the rules service at once, and breaker ends the
+	// waiting for one that does not answer: firings without guards need room, and those of the
+	// same instance stand behind whoever waits.
 	slots   chan struct{}
+	breaker *gobreaker.TwoStepCircuitBreaker[any]
 	timeout time.Duration
 }
 
-// guardAttempts: a copy that was killed with the request in hand answers nobody.
-const guardAttempts = 2
+const (
+	// guardAttempts: a copy that was killed with the request in hand answers nobody.
+	guardAttempts = 2
+	// silences in a row open the breaker; then one request each pause tries again.
+	silences     = 3
+	breakerPause = 500 * time.Millisecond
+)
 
 func newGuards(c *client.Client, slots int, timeout time.Duration) *guards {
-	return &guards{client: c, slots: make(chan struct{}, max(slots, 1)), timeout: timeout}
+	return &guards{
+		client: c, slots: make(chan struct{}, max(slots, 1)), timeout: timeout,
+		breaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+			Name: "rules", MaxRequests: 1, Timeout: breakerPause,
+			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= silences },
+			// Only silence counts: whatever is answered at once holds nobody up.
+			IsSuccessful: func(err error) bool { return !errors.Is(err, fault.Timeout) },
+		}),
+	}
 }
 
 // ask asks the rules service something that changes nothing. Whatever keeps it from
 // answering in time becomes fault.RulesMissing.
-func ask[Req, Rep any](ctx context.Context, g *guards, call func(context.Context, Req) (Rep, error), request Req) (reply Rep, err error) {
+func ask[Req, Rep any](ctx context.Context, g *guards, call func(context.Context, Req) (Rep, error), request Req) (Rep, error) {
+	var reply Rep
 	select {
 	case g.slots <- struct{}{}:
 		defer func() { <-g.slots }()
 	default:
 		return reply, fault.New(fault.RulesMissing, "too many requests wait for the rules service already; nothing was changed, try again")
 	}
+	done, err := g.breaker.Allow()
+	if err != nil {
+		return reply, fault.New(fault.RulesMissing, "the rules service has not answered for a while; nothing was changed, try again").Because(err)
+	}
+	defer func() { done(err) }()
 	for range guardAttempts {
 		attempt, cancel := context.WithTimeout(ctx, g.timeout/guardAttempts)
 		reply, err = call(attempt, request)
@@ -131,12 +154,14 @@ func objections(results []wire.RuleResult) string {
 	return strings.Join(said, "; ")
 }
 
-// weigh asks the guards of all transitions that the net enables, in one request, and puts
+// weigh asks the guards of all transitions that the net enables, together, and puts
 // what they say into the results. Without a rules service guarded transitions are not
 // enabled, and say why.
 func (s *Service) weigh(ctx context.Context, v *bus.Version, state *wire.State, tokenID string, results []wire.AvailableTransition) error {
-	request := &wire.RuleGuardRequest{Instance: wire.Snapshot{State: *state}, Explain: true}
-	var guarded []*wire.AvailableTransition
+	// An instance and the documents that one firing carries on fit into a message; those of
+	// several need not.
+	size, most := documents(state), int(s.bus.NC.MaxPayload())/2
+	batch := guardBatch{service: s, state: state}
 	for i := range results {
 		result := &results[i]
 		t, ok := v.Net.Transition(result.TransitionID)
@@ -147,30 +172,66 @@ func (s *Service) weigh(ctx context.Context, v *bus.Version, state *wire.State, 
 		if err != nil {
 			return err
 		}
-		guarded = append(guarded, result)
-		request.Firings = append(request.Firings, guardFiring(t.ID, binding))
+		firing := guardFiring(t.ID, binding)
+		if more := len(firing.Data) + len(firing.Metadata); len(batch.firings) > 0 && size+batch.bytes+more > most {
+			if err := batch.ask(ctx); err != nil {
+				return err
+			}
+		}
+		batch.add(result, firing)
 	}
-	if len(guarded) == 0 {
+	return batch.ask(ctx)
+}
+
+func documents(state *wire.State) int {
+	n := 0
+	for i := range state.Tokens {
+		n += len(state.Tokens[i].Data) + len(state.Tokens[i].Metadata)
+	}
+	return n
+}
+
+// guardBatch are firings whose guards are asked together.
+type guardBatch struct {
+	service *Service
+	state   *wire.State
+	firings []wire.GuardFiring
+	results []*wire.AvailableTransition
+	bytes   int
+}
+
+func (b *guardBatch) add(result *wire.AvailableTransition, firing wire.GuardFiring) {
+	b.firings, b.results = append(b.firings, firing), append(b.results, result)
+	b.bytes += len(firing.Data) + len(firing.Metadata)
+}
+
+// ask asks the guards, puts what they say into the results, and empties the batch.
+func (b *guardBatch) ask(ctx context.Context) error {
+	if len(b.firings) == 0 {
 		return nil
 	}
-	reply, err := ask(ctx, s.guards, s.guards.client.RuleGuard, request)
+	g := b.service.guards
+	reply, err := ask(ctx, g, g.client.RuleGuard, &wire.RuleGuardRequest{
+		Instance: wire.Snapshot{State: *b.state}, Firings: b.firings, Explain: true,
+	})
 	switch {
 	case errors.Is(err, fault.RulesMissing):
-		for _, result := range guarded {
+		for _, result := range b.results {
 			result.Enabled, result.Explanation = false, fault.From(err).Message
 		}
-		return nil
 	case err != nil:
 		return err
-	case len(reply.Outcomes) != len(guarded):
-		return fault.New(fault.Internal, "the rules service answered for %d firings, not for %d", len(reply.Outcomes), len(guarded))
-	}
-	for i, outcome := range reply.Outcomes {
-		guarded[i].RuleResults = outcome.RuleResults
-		if !outcome.Passed {
-			guarded[i].Enabled, guarded[i].Explanation = false, objections(outcome.RuleResults)
+	case len(reply.Outcomes) != len(b.results):
+		return fault.New(fault.Internal, "the rules service answered for %d firings, not for %d", len(reply.Outcomes), len(b.results))
+	default:
+		for i, outcome := range reply.Outcomes {
+			b.results[i].RuleResults = outcome.RuleResults
+			if !outcome.Passed {
+				b.results[i].Enabled, b.results[i].Explanation = false, objections(outcome.RuleResults)
+			}
 		}
 	}
+	b.firings, b.results, b.bytes = nil, nil, 0
 	return nil
 }
 

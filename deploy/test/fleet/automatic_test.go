@@ -55,9 +55,10 @@ func TestKillOfRulesCopiesFiresEveryAutomaticTransitionOnce(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	struck := 0
 	var killing sync.WaitGroup
 	killing.Go(func() {
-		for range kills {
+		for ; struck < kills; struck++ {
 			select {
 			case <-ctx.Done():
 				return
@@ -71,6 +72,10 @@ func TestKillOfRulesCopiesFiresEveryAutomaticTransitionOnce(t *testing.T) {
 	drive(t, url, record, instances)
 	cancel()
 	killing.Wait()
+	if struck < kills/2 {
+		t.Errorf("only %d of %d kills struck while there was work", struck, kills)
+	}
+	t.Logf("%d kills", struck)
 	onceEach(t, nc, record, instances)
 	verify(t, url)
 }

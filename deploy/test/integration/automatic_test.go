@@ -41,7 +41,7 @@ func (f *fleet) settled(instanceID string) {
 	f.t.Helper()
 	stream := do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: f.instance(instanceID).WorkflowID}).Stream
 	eventually(f.t, "every event is worked off", func() bool {
-		return !slices.ContainsFunc(f.durables(stream), func(info *jetstream.ConsumerInfo) bool {
+		return len(f.durables(stream)) > 0 && !slices.ContainsFunc(f.durables(stream), func(info *jetstream.ConsumerInfo) bool {
 			return info.NumPending+uint64(info.NumAckPending) > 0
 		})
 	})
@@ -198,6 +198,63 @@ func TestAnAutomaticGatheringWaitsForNobodyWhoIsGone(t *testing.T) {
 			t.Errorf("%s: the instance is %s", name, status)
 		}
 	}
+}
+
+// A join of tokens from several splits takes them out of the inner one: who waits for all of
+// that one goes on then.
+func TestAnAutomaticGatheringIsToldOfAJoinThatLeavesTheSplit(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	f.deploy(`{"name":"leaving","initial_place":"in","places":[{"id":"in"},{"id":"left"},{"id":"right"},{"id":"item"},{"id":"picked"},{"id":"z"},{"id":"end"},{"id":"packed"}],"transitions":[
+		{"id":"split","inputs":["in"],"outputs":["left","right"]},{"id":"spread","inputs":["left"],"outputs":[{"place":"item","each":"data.items"}]},
+		{"id":"pick","from":"item","to":"picked"},{"id":"merge","inputs":["item","right"],"outputs":["z"]},{"id":"finish","from":"z","to":"end"},
+		{"id":"pack","inputs":[{"place":"picked","count":"all"}],"outputs":["packed"],"auto":true}]}`)
+	root := f.create("leaving", `{"items":[1,2]}`)
+	sides := f.fire(root.ID, "split").Tokens
+	items := f.fire(sides[0].ID, "spread").Tokens
+	f.fire(items[1].ID, "pick")
+	f.becomes(root.ID, map[string]int{"right": 1, "item": 1, "picked": 1})
+	f.fire(items[0].ID, "merge")
+	f.becomes(root.ID, map[string]int{"packed": 1, "z": 1})
+}
+
+// Of several tokens that a guarded join could take, it takes those with which it passes.
+func TestAGuardedJoinFindsThePartnerThatPasses(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	f.deploy(`{"name":"pairs","initial_place":"in","places":[{"id":"in"},{"id":"l"},{"id":"r"},{"id":"out"}],"transitions":[
+		{"id":"start","from":"in","to":"out"},{"id":"la","from":"in","to":"l"},{"id":"ra","from":"in","to":"r"},
+		{"id":"join","inputs":["l","r"],"outputs":["out"],"auto":true,"when":"token.data.ok"}]}`)
+	tokens := map[string]wire.TokenInjectRequest{
+		"bad":   {Place: "l", Data: json.RawMessage(`{"ok":false}`)},
+		"good":  {Place: "l", Data: json.RawMessage(`{"ok":true}`)},
+		"right": {Place: "r"},
+	}
+	for _, order := range [][]string{{"bad", "right", "good"}, {"bad", "good", "right"}, {"right", "bad", "good"}} {
+		root := f.create("pairs", `{}`)
+		for _, name := range order {
+			r := tokens[name]
+			r.WorkflowID, r.InstanceID = "pairs", root.ID
+			do(f, f.TokenInject, r)
+			f.settled(root.ID)
+		}
+		f.becomes(root.ID, map[string]int{"in": 1, "l": 1, "out": 1})
+	}
+}
+
+// A chain is as long as the way of a token, however many tokens go.
+func TestAWideSplitIsNoEndlessChain(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	f.stopAll(rules.Name)
+	f.rules.ChainLimit = 10
+	f.startOne(rules.Name)
+	f.deploy(`{"name":"wide","initial_place":"in","places":[{"id":"in"},{"id":"a"},{"id":"b"},{"id":"c"},{"id":"all"}],"transitions":[
+		{"id":"spread","inputs":["in"],"outputs":[{"place":"a","each":"data.items"}],"auto":true},
+		{"id":"ab","from":"a","to":"b","auto":true},{"id":"bc","from":"b","to":"c","auto":true},
+		{"id":"gather","inputs":[{"place":"c","count":"all"}],"outputs":["all"],"auto":true}]}`)
+	root := f.create("wide", `{"items":[`+strings.TrimSuffix(strings.Repeat("1,", 40), ",")+`]}`)
+	f.becomes(root.ID, map[string]int{"all": 1})
 }
 
 func TestEveryTokenOfASplitGoesItsOwnWay(t *testing.T) {

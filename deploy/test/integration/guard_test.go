@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -209,10 +210,31 @@ func TestWithoutTheRulesServiceGuardedFiringsFailClosed(t *testing.T) {
 		t.Errorf("the token went %s", got)
 	}
 
-	f.startOne(rules.Name)
-	if err := fire(one.ID, "submit"); err != nil {
-		t.Errorf("with the service back: %v", err)
+	// Once nobody has answered for a while, nobody waits: not even behind those of one's own
+	// instance.
+	hung, err = f.nc.QueueSubscribe(wire.SubjectRuleGuard, "q", func(*nats.Msg) {})
+	if err != nil {
+		t.Fatal(err)
 	}
+	for range 100 {
+		go func() { done <- fire(one.ID, "submit") }()
+	}
+	fourth := f.create("guarded", `{"reviewer":"bob","pages":2}`)
+	for range 20 {
+		go func() { done <- fire(fourth.ID, "submit") }()
+	}
+	if err := fire(fourth.ID, "finish"); err != nil {
+		t.Errorf("a firing without guards, behind guarded ones of its instance: %v", err)
+	}
+	for range 120 {
+		<-done
+	}
+	if err := hung.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+
+	f.startOne(rules.Name)
+	eventually(t, "guarded firings go on", func() bool { return fire(one.ID, "submit") == nil })
 	if err := fire(one.ID, "finish"); err != nil {
 		t.Errorf("with the service back, without guards: %v", err)
 	}
@@ -317,6 +339,39 @@ func TestAvailableExplainsEveryTransition(t *testing.T) {
 	if submit = byID()["submit"]; !submit.Enabled || len(submit.RuleResults) != 3 || submit.RuleResults[1].Explanation == "" {
 		t.Errorf("now submit says %+v", submit)
 	}
+}
+
+// What fits into an instance can be asked about.
+func TestAvailableExplainsALargeInstance(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	f.deploy(`{"name":"large","initial_place":"in","places":[{"id":"in"},{"id":"l"},{"id":"r"},{"id":"out"}],"transitions":[
+		{"id":"split","inputs":["in"],"outputs":["l","r"]},
+		{"id":"one","inputs":["l","r"],"outputs":["out"],"when":"has(token.data.l)"},{"id":"two","inputs":["l","r"],"outputs":["out"],"when":"has(token.data.none)"}]}`)
+	root := f.create("large", `{}`)
+	split := f.fire(root.ID, "split").Tokens
+	text := strings.Repeat("x", 800_000)
+	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[0].ID, Data: json.RawMessage(`{"l":"` + text + `"}`)})
+	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[1].ID, Data: json.RawMessage(`{"r":"` + text + `"}`)})
+	all := do(f, f.TransitionAvailable, wire.AvailableRequest{InstanceID: root.ID}).Transitions
+	if len(all) != 2 || !all[0].Enabled || all[1].Enabled || len(all[1].RuleResults) != 1 {
+		t.Errorf("available are %+v", all)
+	}
+	f.join(root.ID, "one")
+}
+
+// A token that has changed very often is asked where it has been, all the same.
+func TestAGuardOfHistoryReadsNoUpdates(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t)
+	f.deploy(`{"name":"often","initial_place":"a","places":[{"id":"a"},{"id":"l"},{"id":"r"},{"id":"end"}],"transitions":[
+		{"id":"split","inputs":["a"],"outputs":["l","r"]},{"id":"go","from":"l","to":"end","when":"token.has_transitioned_from('a')"}]}`)
+	root := f.create("often", `{"text":"`+strings.Repeat("x", 100_000)+`"}`)
+	split := f.fire(root.ID, "split").Tokens
+	for n := range 250 { // 50 MB of events
+		do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[0].ID, Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
+	}
+	f.fire(split[0].ID, "go")
 }
 
 func TestARuleIsEvaluatedWithoutSideEffects(t *testing.T) {

@@ -77,7 +77,7 @@ func (c *comments) aboutField(owner reflect.Type, f reflect.StructField) string 
 // inWords says what a reader of Go looks up.
 var inWords = strings.NewReplacer(
 	"MaxPage", strconv.Itoa(wire.MaxPage), "DefaultPage", strconv.Itoa(wire.DefaultPage),
-	" (State.Fill)", "", "State.AutomaticChain", "automatic_chain in state.json", "RememberedRequest", "state.json", "the Nats fields", "the nats_ members",
+	" (State.Fill)", "", "State.AutomaticChains", "automatic_chains in state.json", "RememberedRequest", "state.json", "the Nats fields", "the nats_ members",
 	"StatusCompleted", "completed",
 )
 
