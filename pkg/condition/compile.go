@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
@@ -48,7 +47,7 @@ func (l *Language) Compile(field string, condition json.RawMessage) (*Program, e
 		return nil, err
 	}
 	if tree.kind == kindExpression {
-		l.programs.Add(key, tree.program)
+		l.keep(key, tree.program)
 		return tree.program, nil
 	}
 	p, err := l.compile(l.tree, field, tree.text())
@@ -56,8 +55,15 @@ func (l *Language) Compile(field string, condition json.RawMessage) (*Program, e
 		return nil, err
 	}
 	p.tree, p.canonical = tree, tree.canonical()
-	l.programs.Add(key, p)
+	l.keep(key, p)
 	return p, nil
+}
+
+// keep remembers a program. A long one takes up to two megabytes, and is rare.
+func (l *Language) keep(key string, p *Program) {
+	if max(len(key), len(p.text)) <= maxCached {
+		l.programs.Add(key, p)
+	}
 }
 
 // CompileText reads a CEL expression, which must give true or false. It fails as Compile does.
@@ -80,7 +86,7 @@ func (l *Language) CompileText(field, text string) (*Program, error) {
 		return nil, err
 	}
 	p.canonical = append(append([]byte(`{"expression":`), quoteJSON(text)...), '}')
-	l.programs.Add(key, p)
+	l.keep(key, p)
 	return p, nil
 }
 
@@ -103,18 +109,32 @@ func (l *Language) CheckWhens(def *wire.Definition) []wire.Problem {
 }
 
 func (l *Language) compile(env *cel.Env, field, text string) (*Program, error) {
-	checked, issues := env.Compile(text)
+	parsed, issues := env.Parse(text)
 	if problems := issues.Errors(); len(problems) > 0 {
-		return nil, refusal(field, problems[0])
+		return nil, refusal(field, text, problems[0])
+	}
+	measured, refused := measure(field, parsed)
+	if refused != nil {
+		return nil, refused
+	}
+	checked, issues := env.Check(parsed)
+	if problems := issues.Errors(); len(problems) > 0 {
+		return nil, refusal(field, text, problems[0])
 	}
 	if kind := checked.OutputType().Kind(); kind != types.BoolKind && kind != types.DynKind {
 		return nil, refuse(field, "must give true or false, not %s", checked.OutputType())
 	}
-	p := &Program{text: text, env: env, functions: l.functions, checked: checked}
+	p := &Program{text: text, env: env, functions: l.functions, checked: checked, types: measured}
 	root := ast.NavigateAST(checked.NativeRep())
 	for _, loop := range ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind)) {
 		p.loops = true
 		p.builds = p.builds || loop.AsComprehension().AccuInit().Kind() != ast.LiteralKind
+	}
+	// What a loop names can be written many times into a list that an inner loop names, which
+	// is written many times into another: small in memory, but long to compare.
+	for _, kind := range []ast.ExprKind{ast.ListKind, ast.MapKind} {
+		p.builds = p.builds || p.loops && slices.ContainsFunc(ast.MatchDescendants(root, ast.KindMatcher(kind)),
+			func(e ast.NavigableExpr) bool { return !isConstant(e) })
 	}
 	p.history = len(ast.MatchDescendants(root, ast.FunctionMatcher(transitionedFrom))) > 0
 	p.instance = len(ast.MatchDescendants(root, ast.FunctionMatcher(visitsFunction))) > 0 ||
@@ -126,15 +146,6 @@ func (l *Language) compile(env *cel.Env, field, text string) (*Program, error) {
 		return nil, refuse(field, "cannot be evaluated: %s", shorten(err.Error()))
 	}
 	return p, nil
-}
-
-func refusal(field string, problem *common.Error) *fault.Error {
-	line, column := problem.Location.Line(), problem.Location.Column()+1
-	if line < 1 {
-		return refuse(field, "is no usable condition: %s", shorten(problem.Message))
-	}
-	return refuse(field, "is no usable condition: at line %d, column %d: %s", line, column, shorten(problem.Message)).
-		With("line", line).With("column", column)
 }
 
 // shorten cuts a compiler's message, which may quote much of the condition.

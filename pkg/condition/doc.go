@@ -44,7 +44,10 @@
 // where it meets an object.
 //
 // Numbers of a document that are written without a point and an exponent are ints, others
-// doubles; the two compare as numbers, but arithmetic does not mix them.
+// doubles; the two compare as numbers, but arithmetic does not mix them. The operators compare
+// an int with a double as doubles, which from 2^53 on takes neighbours for the same; the field_
+// functions, and so the trees, compare them exactly. A whole number beyond 2^63 is a double
+// wherever it stands, so ids that long should be texts.
 //
 // # What is missing
 //
@@ -60,10 +63,11 @@
 // # Limits
 //
 // Conditions come from outside, so each of these is bounded: an expression has at most 4 KB
-// and 64 levels, a tree 16 KB, 32 levels and 256 conditions; loops nest twice; a path has at
-// most 256 bytes and 32 steps; a regular expression 512 bytes and 500 instructions, and one
-// match a number of steps; one evaluation has limits of work, memory and one second. Beyond
-// the bounds the caller is told, since "does not pass" would be a guess.
+// and 64 levels, a tree 16 KB, 32 levels and 256 conditions; loops nest twice, and those in a
+// chain count; the types of the lists and maps that are built have a bound together; a path
+// has at most 256 bytes and 32 steps; a regular expression 512 bytes and 500 instructions, and
+// one match a number of steps; one evaluation has limits of work, memory and one second.
+// Beyond the bounds the caller is told, since "does not pass" would be a guess.
 //
 // # How it is fast
 //

@@ -82,7 +82,17 @@ func verdictOf(value ref.Val) verdict {
 type reason struct {
 	verdict verdict
 	text    string
-	parts   []reason
+	// bare is the text without what a not has added, where that is another.
+	bare  string
+	parts []reason
+}
+
+// fact is what is the case, whatever the condition wanted.
+func (r reason) fact() string {
+	if r.bare != "" {
+		return r.bare
+	}
+	return r.text
 }
 
 func (r reason) explanation(left *int, depth int) Explanation {
@@ -115,20 +125,20 @@ func joined(kind string, parts []reason) reason {
 	default:
 		r.verdict = rest
 	}
-	var said []string
+	var said, facts []string
 	for _, part := range parts {
 		counts := part.verdict == r.verdict
 		if kind == kindOr && r.verdict == unclear {
 			counts = true
 		}
 		if counts && !slices.Contains(said, part.text) {
-			said = append(said, part.text)
+			said, facts = append(said, part.text), append(facts, part.fact())
 		}
 		if kind == kindOr && r.verdict == holds && len(said) > 0 {
 			break
 		}
 	}
-	r.text = clip(strings.Join(said, "; "), maxReason)
+	r.text, r.bare = clip(strings.Join(said, "; "), maxReason), clip(strings.Join(facts, "; "), maxReason)
 	return r
 }
 
@@ -136,18 +146,20 @@ func some(parts []reason, v verdict) bool {
 	return slices.ContainsFunc(parts, func(part reason) bool { return part.verdict == v })
 }
 
+// unwanted is said of what is the case where a not forbids it.
+const unwanted = ", and that must not be"
+
 // negated is the reason of a not.
 func negated(part reason) reason {
-	r := reason{parts: []reason{part}}
+	r := reason{parts: []reason{part}, bare: part.fact()}
 	switch part.verdict {
 	case holds:
-		r.verdict, r.text = fails, "not so: "+part.text
+		r.verdict, r.text = fails, clip(r.bare, maxReason-len(unwanted))+unwanted
 	case fails:
-		r.verdict, r.text = holds, "not so: "+part.text
+		r.verdict, r.text = holds, r.bare
 	case unclear:
 		r.verdict, r.text = unclear, part.text
 	}
-	r.text = clip(r.text, maxReason)
 	return r
 }
 
@@ -211,6 +223,9 @@ func outcome(source string, value ref.Val) reason {
 	return reason{verdict: unclear, text: source + " is " + show(value) + ", which is neither true nor false"}
 }
 
+// missingKey is how the language says that a map has no such member.
+const missingKey = "no such key: "
+
 // why is an error of the language for people.
 func why(err *types.Err) string {
 	text := err.String()
@@ -219,6 +234,8 @@ func why(err *types.Err) string {
 		return "it takes too long"
 	case strings.HasPrefix(text, "no such overload"):
 		return "its values are of kinds that do not go together"
+	case strings.HasPrefix(text, missingKey):
+		return "the member " + clip(strings.TrimPrefix(text, missingKey), maxValue) + " is missing"
 	}
 	return clip(text, maxMessage)
 }

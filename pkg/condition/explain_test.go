@@ -89,9 +89,13 @@ func TestExplain(t *testing.T) {
 		{`{"and":[{"field_exists":"data.a"},{"field_exists":"data.b"},{"field_exists":"data.status"}]}`, false, `data.a is missing; data.b is missing`},
 		{`{"or":[{"field_exists":"data.a"},{"field_exists":"data.status"},{"field_exists":"data.amount"}]}`, true, `data.status is "draft"`},
 		{`{"or":[{"field_exists":"data.a"},{"field_exists":"data.b"}]}`, false, `data.a is missing; data.b is missing`},
-		{`{"not":{"field_exists":"data.a"}}`, true, `not so: data.a is missing`},
-		{`{"not":{"field_equals":{"field":"data.status","value":"draft"}}}`, false, `not so: data.status is "draft"`},
+		{`{"not":{"field_exists":"data.a"}}`, true, `data.a is missing`},
+		{`{"not":{"field_equals":{"field":"data.status","value":"draft"}}}`, false, `data.status is "draft", and that must not be`},
 		{`{"not":{"field_less_than":{"field":"data.status","value":1}}}`, false, `data.status is "draft": a text and a number cannot be compared`},
+		{`{"not":{"not":{"field_exists":"data.status"}}}`, true, `data.status is "draft"`},
+		{`{"not":{"not":{"field_exists":"data.a"}}}`, false, `data.a is missing, and that must not be`},
+		{`{"not":{"and":[{"field_exists":"data.amount"},{"not":{"field_exists":"data.status"}}]}}`, true, `data.status is "draft"`},
+		{`{"not":{"or":[{"not":{"field_exists":"data.a"}},{"field_exists":"data.b"}]}}`, false, `data.a is missing, and that must not be`},
 		{`{"or":[{"expression":"token.data.amount > 1 // )"},{"field_exists":"data.a"}]}`, true, `token.data.amount is 500, which is > 1`},
 		// Expressions.
 		{`"token.data.amount > 1000"`, false, `token.data.amount is 500, which is not > 1000`},
@@ -108,13 +112,18 @@ func TestExplain(t *testing.T) {
 		{`"token.place == \"review\" && token.data.urgent"`, true, `token.place is "review"; token.data.urgent is true`},
 		{`"token.place == \"draft\" || token.data.late"`, false, `token.place is "review", not "draft"; token.data.late is false`},
 		{`"token.place == \"review\" || token.data.absent"`, true, `token.place is "review"`},
-		{`"!(token.place == \"review\")"`, false, `not so: token.place is "review"`},
+		{`"!(token.place == \"review\")"`, false, `token.place is "review", and that must not be`},
 		{`"has(token.data.absent) && token.data.absent > 3"`, false, `token.data.absent is missing`},
 		{`"has(token.data.amount)"`, true, `token.data.amount is present`},
 		{`"has(token.data.customer.name) ? token.data.late : true"`, false, `token.data.late is false`},
 		{`"token.data.title.startsWith(\"A\")"`, false, `token.data.title.startsWith("A") is false (token.data.title is "Invoice A-17")`},
 		{`"token.data.items.exists(i, i == 8)"`, false, `token.data.items.exists(i, i == 8) is false`},
 		{`"token.data.amount / 0 == 1"`, false, `token.data.amount / 0 == 1 cannot be evaluated: division by zero`},
+		{`"(has(token.data.x) ? token.data.x : 0) / 0 == 1"`, false, `(has(token.data.x) ? token.data.x : 0) / 0 == 1 cannot be evaluated: division by zero`},
+		{`"(has(token.data.amount) ? token.data.x : token.data.y) > 1"`, false, `token.data.x is missing`},
+		{`"((token.data.x > 1 || true) ? 1 : 2) / 0 == token.data.amount"`, false, `((token.data.x > 1 || true) ? 1 : 2) / 0 == token.data.amount cannot be evaluated: division by zero`},
+		{`"(token.data.x > 1 ? 1 : 2) == 2"`, false, `token.data.x is missing`},
+		{`"token.data.items.all(i, i == null || i.sku != \"\" && i.n > 0)"`, false, `token.data.items.all(i, i == null || i.sku != "" && i.n > 0) cannot be evaluated: the member n is missing`},
 		{`"token.data.status"`, false, `token.data.status is "draft", which is neither true nor false`},
 		{`"token.arrived_at > timestamp(\"2026-03-02T00:00:00Z\")"`, false, `token.arrived_at is 2026-03-01T09:00:00Z, which is not > 2026-03-02T00:00:00Z`},
 		// What the functions of a token say.
@@ -144,6 +153,7 @@ func TestExplain(t *testing.T) {
 		{`"token.age() > duration(\"3h\")"`, false, `token.age() is 2h0m0s, which is not > 3h0m0s`},
 		{`"token.time_in_place() == duration(\"1h\")"`, true, `token.time_in_place() is 1h0m0s`},
 		{`"token.field_equals(\"data.status\", \"x\")"`, false, `data.status is "draft", not "x"`},
+		{`"token.field_in(\"data.status\", token.data.amount)"`, false, `data.status is "draft": a number is no list`},
 		{`"token.field_in(\"data.status\", [token.place])"`, false, `data.status is "draft", which is none of ["review"]`},
 		{`"token.field(\"data.items[1].sku\") == \"B-2\""`, true, `token.field("data.items[1].sku") is "B-2"`},
 		{`"token.field(\"data.absent\") == 1"`, false, `token.field("data.absent") == 1 cannot be evaluated: data.absent is missing`},
@@ -204,7 +214,7 @@ func TestPartsMirrorTheCondition(t *testing.T) {
 	t.Parallel()
 	leaf := func(passed bool, text string) Explanation { return Explanation{Passed: passed, Text: text} }
 	want := Explanation{Text: "data.a is missing", Parts: []Explanation{
-		{Passed: true, Text: `not so: data.b is missing`, Parts: []Explanation{leaf(false, "data.b is missing")}},
+		{Passed: true, Text: `data.b is missing`, Parts: []Explanation{leaf(false, "data.b is missing")}},
 		{Text: "data.a is missing", Parts: []Explanation{leaf(false, "data.a is missing")}},
 		{Passed: true, Text: `token.data.urgent is true; token.place is "review"; token.data.ratio is 1`, Parts: []Explanation{
 			leaf(true, "token.data.urgent is true"), leaf(true, `token.place is "review"`), leaf(true, "token.data.ratio is 1"),

@@ -64,13 +64,7 @@ func (e *expressions) call(part ast.Expr, call ast.CallExpr) (reason, bool) {
 	case operators.LogicalNot:
 		return negated(e.explain(args[0])), true
 	case operators.Conditional:
-		switch e.value(args[0]) {
-		case types.True:
-			return e.explain(args[1]), true
-		case types.False:
-			return e.explain(args[2]), true
-		}
-		return e.explain(args[0]), true
+		return e.explain(e.chosen(args)[0]), true
 	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals,
 		operators.Greater, operators.GreaterEquals, operators.In:
 		return e.comparison(part, name, args[0], args[1])
@@ -287,8 +281,12 @@ func (e *expressions) resolve(part ast.Expr) (value ref.Val, missing ast.Expr) {
 	return value, nil
 }
 
-// missing names the first member that a part needs and that is not there.
+// missing names the first member that a part could not be answered without and that is not
+// there.
 func (e *expressions) missing(part ast.Expr) string {
+	if value, known := e.state.Value(part.ID()); known && !types.IsError(value) {
+		return ""
+	}
 	if isPath(part) {
 		if _, missing := e.resolve(part); missing != nil {
 			return e.source(missing)
@@ -301,7 +299,10 @@ func (e *expressions) missing(part ast.Expr) string {
 	case ast.CallKind:
 		call := part.AsCall()
 		needed := call.Args()
-		if call.IsMemberFunction() {
+		switch {
+		case call.FunctionName() == operators.Conditional:
+			needed = e.chosen(needed)
+		case call.IsMemberFunction():
 			needed = append([]ast.Expr{call.Target()}, needed...)
 		}
 		for _, inner := range needed {
@@ -313,4 +314,15 @@ func (e *expressions) missing(part ast.Expr) string {
 		return e.missing(part.AsComprehension().IterRange())
 	}
 	return ""
+}
+
+// chosen are those of the three parts of a conditional that its value came from.
+func (e *expressions) chosen(parts []ast.Expr) []ast.Expr {
+	switch e.value(parts[0]) {
+	case types.True:
+		return parts[1:2]
+	case types.False:
+		return parts[2:]
+	}
+	return parts[:1]
 }

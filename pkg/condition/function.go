@@ -4,8 +4,6 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/cost"
-	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -65,6 +63,8 @@ type onField struct {
 	answer func(f *functions, t *tokenValue, value, argument ref.Val) ref.Val
 }
 
+// What the functions take is left open, so that a missing field makes them false whatever
+// they are asked to compare it with.
 var onFields = []onField{
 	{fieldExists, nil, cel.BoolType, func(_ *functions, _ *tokenValue, value, _ ref.Val) ref.Val { return types.Bool(value != nil) }},
 	{fieldValue, nil, cel.DynType, func(_ *functions, _ *tokenValue, value, _ ref.Val) ref.Val { return value }},
@@ -72,8 +72,8 @@ var onFields = []onField{
 	{fieldGreaterThan, []*cel.Type{cel.DynType}, cel.BoolType, greater},
 	{fieldLessThan, []*cel.Type{cel.DynType}, cel.BoolType, less},
 	{fieldContains, []*cel.Type{cel.DynType}, cel.BoolType, contains},
-	{fieldMatches, []*cel.Type{cel.StringType}, cel.BoolType, (*functions).fieldMatches},
-	{fieldIn, []*cel.Type{cel.ListType(cel.DynType)}, cel.BoolType, among},
+	{fieldMatches, []*cel.Type{cel.DynType}, cel.BoolType, (*functions).fieldMatches},
+	{fieldIn, []*cel.Type{cel.DynType}, cel.BoolType, among},
 }
 
 // onToken is a function that asks about the token itself, with one text or nothing.
@@ -184,7 +184,7 @@ func ofToken(function onToken) func(...ref.Val) ref.Val {
 
 func equals(_ *functions, t *tokenValue, value, argument ref.Val) ref.Val {
 	t.in.charge += comparing(value, argument)
-	return types.Equal(value, argument)
+	return equal(value, argument)
 }
 
 func greater(_ *functions, t *tokenValue, value, argument ref.Val) ref.Val {
@@ -197,6 +197,9 @@ func less(_ *functions, t *tokenValue, value, argument ref.Val) ref.Val {
 
 func ordered(t *tokenValue, value, argument ref.Val, wanted types.Int) ref.Val {
 	t.in.charge += comparing(value, argument)
+	if order, mixed := compareMixed(value, argument); mixed {
+		return types.Bool(order == wanted)
+	}
 	if comparer, ok := value.(traits.Comparer); ok {
 		if order, ok := comparer.Compare(argument).(types.Int); ok {
 			return types.Bool(order == wanted)
@@ -217,7 +220,7 @@ func contains(_ *functions, t *tokenValue, value, argument ref.Val) ref.Val {
 		return types.Bool(strings.Contains(string(v), string(part)))
 	case traits.Lister:
 		t.in.charge += uint64(v.Size().(types.Int)) + comparing(value, value)
-		return v.Contains(argument)
+		return holding(v, argument)
 	case traits.Mapper:
 		return v.Contains(argument)
 	}
@@ -228,6 +231,9 @@ func (f *functions) fieldMatches(t *tokenValue, value, pattern ref.Val) ref.Val 
 	text, ok := value.(types.String)
 	if !ok {
 		return types.NewErr("%s cannot be matched with a pattern", kindOf(value))
+	}
+	if _, ok := pattern.(types.String); !ok {
+		return types.NewErr("%s is no pattern", kindOf(pattern))
 	}
 	answer := f.matches(text, pattern)
 	if !types.IsError(answer) {
@@ -242,63 +248,7 @@ func among(_ *functions, t *tokenValue, value, argument ref.Val) ref.Val {
 		return types.NewErr("%s is no list", kindOf(argument))
 	}
 	t.in.charge += uint64(values.Size().(types.Int)) + comparing(argument, argument)
-	return values.Contains(value)
-}
-
-// bytesPerCost makes reading text cost what the language's own functions ask for it.
-const bytesPerCost = 10
-
-// comparing is what it costs to compare two values. The language counts only the first
-// level of lists and maps; ours are as deep as a document.
-func comparing(a, b ref.Val) uint64 { return min(extent(a), extent(b)) / bytesPerCost }
-
-func extent(value ref.Val) uint64 {
-	switch v := value.(type) {
-	case *object:
-		return uint64(weight(v.text))
-	case *list:
-		return uint64(weight(v.text))
-	case *tokenValue:
-		return uint64(v.AggregateSize(nil))
-	case types.String:
-		return uint64(len(v))
-	case types.Bytes:
-		return uint64(len(v))
-	case traits.Lister:
-		return extents(v, func(element ref.Val) uint64 { return extent(element) })
-	case traits.Mapper:
-		return extents(v, func(name ref.Val) uint64 { return extent(name) + extent(v.Get(name)) })
-	}
-	return 1
-}
-
-// extents adds up what a list or map holds, until it is clearly too much.
-func extents(values traits.Iterable, extent func(ref.Val) uint64) uint64 {
-	total := uint64(1)
-	for it := values.Iterator(); it.HasNext() == types.True && total <= maxCost*bytesPerCost; {
-		total += extent(it.Next())
-	}
-	return total
-}
-
-// costs tell the language what our functions, and comparisons of our values, have cost.
-func (f *functions) costs() []cost.TrackerOption {
-	options := f.regexes.costs()
-	charged := func(args []ref.Val, _ ref.Val) *uint64 {
-		spent := uint64(1)
-		if t, ok := args[0].(*tokenValue); ok {
-			spent = t.in.charge
-		}
-		return &spent
-	}
-	for _, function := range onFields {
-		options = append(options, cost.OverloadTracker(overload(function.name), charged))
-	}
-	compared := func(args []ref.Val, _ ref.Val) *uint64 {
-		spent := 1 + comparing(args[0], args[1])
-		return &spent
-	}
-	return append(options, cost.OverloadTracker(overloads.Equals, compared), cost.OverloadTracker(overloads.NotEquals, compared))
+	return holding(values, value)
 }
 
 // kindOf says what a value is, in a word for people.

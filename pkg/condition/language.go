@@ -33,10 +33,13 @@ const (
 	maxMemory = 2 << 20
 	// maxDepth is above the nesting that token data may have.
 	maxDepth = 80
-	// checkEvery is after how many rounds of a loop an evaluation looks at its context.
-	checkEvery = 16
+	// checkEvery is after how many rounds of a loop an evaluation looks at its context. One
+	// round may read a whole document a hundred times.
+	checkEvery = 1
 
+	// cachedPrograms is how many programs are kept, maxCached how long the text of one may be.
 	cachedPrograms = 256
+	maxCached      = 2 << 10
 )
 
 // Language compiles conditions. It keeps the last ones, is safe for concurrent use and holds
@@ -74,7 +77,6 @@ func New() (*Language, error) {
 		cel.ParserErrorRecoveryLimit(maxRecovery),
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.ASTValidators(
-			cel.ValidateComprehensionNestingLimit(maxLoops),
 			ours.regexes, ours,
 			cel.ValidateTimestampLiterals(),
 			cel.ValidateDurationLiterals(),
@@ -127,10 +129,16 @@ func (f *functions) validateCall(args []ast.Expr, name string, issues *cel.Issue
 	if _, err := f.path(text); err != nil {
 		issues.ReportErrorAtID(args[0].ID(), "%s", err)
 	}
-	if name != fieldMatches || len(args) < 2 {
+	if len(args) < 2 {
 		return
 	}
-	if pattern, ok := literalText(args[1]); ok {
+	pattern, isText := literalText(args[1])
+	switch {
+	case name == fieldIn && args[1].Kind() == ast.LiteralKind:
+		issues.ReportErrorAtID(args[1].ID(), `what %s looks into must be a list, such as ["draft", "review"]`, name)
+	case name == fieldMatches && args[1].Kind() == ast.LiteralKind && !isText:
+		issues.ReportErrorAtID(args[1].ID(), "the regular expression must be a text, such as '^A-'")
+	case name == fieldMatches && isText:
 		if _, err := f.compile(pattern); err != nil {
 			issues.ReportErrorAtID(args[1].ID(), "the regular expression cannot be used: %s", err)
 		}

@@ -77,12 +77,16 @@ func TestPasses(t *testing.T) {
 		// A fault on one side gives way to an answer on the other.
 		`token.data.absent == 1 || token.place == "review"`,
 		`token.data.flag`,
+		// A missing field makes a function on it false, whatever else it is given.
+		`!token.field_in("data.absent", token.data.amount)`, `!token.field_matches("data.absent", token.data.amount)`,
+		`token.field_in("data.amount", [2, 1.0])`, `token.field_matches("data.text", token.data.text)`,
 	}
 	no := []string{
 		`token.place == "draft"`, `token.data.amount > 1`, `token.data.big == 9007199254740992`,
 		// What cannot be answered does not match, nor does its opposite.
 		`token.data.absent == 1`, `token.data.absent != 1`, `!(token.data.absent == 1)`,
 		`token.data.text > 3`, `token.data.amount + 1.5 > 0.0`, `token.data.amount / 0 == 1`, `token.data.items[9] == 1`,
+		`!token.field_in("data.text", token.data.amount)`, `!token.field_matches("data.text", token.data.amount)`,
 		`token.data.amount`, `token.data.text`, `token.data.deep`, `token.data.amount.matches("1")`,
 		`token.data.text.matches(token.data.amount)`, `token.data.text.matches(token.data.text + "(")`,
 		`timestamp(token.data.text) < token.arrived_at`, `9223372036854775807 + token.data.amount > 0`,
@@ -153,6 +157,17 @@ func TestCompileRefuses(t *testing.T) {
 		"a chain of calls": {where: strings.Repeat("a.b(", 900), message: "recursion limit"},
 		"a long path":      {where: "token" + strings.Repeat(".a", 2000) + " == 1", message: "recursion depth"},
 		"a long sum":       {where: strings.Repeat("1+", 2000) + "1 == 1", message: "recursion depth"},
+		"a bare data":      {where: "1 < 2 && data.x > 1", message: "undeclared reference to 'data'; write token.data", line: 1, column: 10},
+		"a bare metadata":  {where: "token.field_exists(metadata.x)", message: "; write token.metadata", line: 1, column: 20},
+		"an assignment":    {where: "token.data.x = 1", message: "at: '= '; write == to compare", line: 1, column: 14},
+		"an early end":     {where: "token.data.x ==", message: "column 16: the expression ends too early", line: 1, column: 16},
+		"the word and":     {where: "token.data.x == 1 and true", message: "; write &&, || or !", line: 1, column: 19},
+		"the word or":      {where: "token.data.x == 1\nOR true", message: "; write &&, || or !", line: 2, column: 1},
+		"the word not":     {where: "'é' == 'é' && not token.data.x", message: "; write &&, || or !", line: 1, column: 19},
+		"a call of not":    {where: "not(token.data.x)", message: "; write &&, || or !", line: 1, column: 4},
+		"one ampersand":    {where: "token.data.x & true", message: "; write &&, || or !", line: 1, column: 14},
+		"in no list":       {where: "token.field_in('data.x', 5)", message: "must be a list", line: 1, column: 26},
+		"no pattern":       {where: "token.field_matches('data.x', 5)", message: "must be a text", line: 1, column: 31},
 		"no words":         {where: strings.Repeat("@#$", 1300), message: "Syntax error", line: 1, column: 1},
 		"quotes":           {where: strings.Repeat(`"`, 4000), message: "is no usable condition"},
 	}
@@ -196,5 +211,17 @@ func TestConditionsAreKept(t *testing.T) {
 	}
 	if compile(t, f, `token.place == "review"`) == first {
 		t.Error("the oldest condition was not dropped")
+	}
+}
+
+func TestLongConditionsAreNotKept(t *testing.T) {
+	t.Parallel()
+	l := newTestLanguage(t)
+	compile(t, l, `token.place == "`+strings.Repeat("x", maxCached)+`"`)
+	if _, err := l.Compile("condition", []byte(`{"in":{"field":"data.x","values":[`+strings.Repeat("1,", maxCached/2)+`1]}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if kept := l.programs.Len(); kept != 0 {
+		t.Errorf("%d long conditions are kept", kept)
 	}
 }

@@ -69,7 +69,7 @@ func parseSegment(text string) (s segment, rest string, err error) {
 		digits, rest, closed := strings.Cut(text[1:], "]")
 		index, ok := parseIndex(digits)
 		if !closed || !ok {
-			return s, "", fmt.Errorf(`write an index as [0], from 0, and an odd name as ["odd name"]`)
+			return s, "", fmt.Errorf(`write an index as [0], from 0 and without leading zeros, and an odd name as ["odd name"]`)
 		}
 		return segment{index: index, indexed: true}, rest, nil
 	case text[0] != '.':
@@ -96,9 +96,9 @@ func parseQuoted(text string) (s segment, rest string, err error) {
 	return s, text[end+1:], nil
 }
 
-// parseIndex reads a whole number from 0. What no list can hold is none.
+// parseIndex reads a whole number from 0. What no list can hold is none, nor is 01.
 func parseIndex(digits string) (int, bool) {
-	if digits == "" || len(digits) > 9 {
+	if digits == "" || len(digits) > 9 || len(digits) > 1 && digits[0] == '0' {
 		return 0, false
 	}
 	for _, c := range digits {

@@ -27,9 +27,12 @@ type Program struct {
 	functions *functions
 	checked   *cel.Ast
 	fast      cel.Program
+	// types is how much there was to check.
+	types int
 	// tree is nil where the condition is an expression.
 	tree *node
-	// loops says that there is something to interrupt, builds that a loop gathers values.
+	// loops says that there is something to interrupt, builds that lists or maps are made beside
+	// loops.
 	loops, builds bool
 	// history and instance say that they are asked about.
 	history, instance bool
@@ -63,6 +66,10 @@ func (p *Program) Passes(ctx context.Context, in *Input) (bool, error) {
 	if err != nil {
 		return false, beyond(ctx, err)
 	}
+	// A context that ended meanwhile has not stopped what does not loop.
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	return answer == types.True, nil
 }
 
@@ -80,12 +87,13 @@ func (p *Program) evaluate(ctx context.Context, program cel.Program, in *Input) 
 	return program.ContextEval(limited, (*variables)(in))
 }
 
-// plan makes an evaluable program within the limits. Memory is watched only where loops gather
-// values, as map and filter do: what is built anywhere else is bounded by the condition's
-// length and its cost, and is forgotten with the round that built it.
+// plan makes an evaluable program within the limits. Memory is watched only where there are
+// loops and lists or maps are built: what is built anywhere else is bounded by the condition's
+// length and its cost.
 func (p *Program) plan(options ...cel.ProgramOption) (cel.Program, error) {
 	options = append(options,
-		cel.CostLimit(maxCost), cel.CostTrackerOptions(p.functions.costs()...), cel.InterruptCheckFrequency(checkEvery))
+		cel.CostLimit(maxCost), cel.CostTracking(dynamics{}), cel.CostTrackerOptions(p.functions.costs()...),
+		cel.InterruptCheckFrequency(checkEvery))
 	if p.builds {
 		options = append(options, cel.MemoryLimit(maxMemory), cel.MemoryTracking(types.MemoryTrackerSizeCalculator(types.NewSizeCalculator(
 			types.SizeCalculatorMaxDepth(maxDepth), types.SizeCalculatorMaxTraversal(maxMemory),

@@ -1,6 +1,7 @@
 package condition
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -31,7 +32,9 @@ func writeValue(b *strings.Builder, value ref.Val) {
 	case types.Timestamp:
 		b.WriteString(v.UTC().Format(time.RFC3339Nano))
 	case types.Duration:
-		b.WriteString(v.Duration.String())
+		b.WriteString(spell(v.Duration))
+	case types.Bytes:
+		fmt.Fprint(b, []byte(v[:min(len(v), maxValue)]))
 	case types.Null:
 		b.WriteString("null")
 	case *tokenValue:
@@ -40,6 +43,8 @@ func writeValue(b *strings.Builder, value ref.Val) {
 		b.WriteString("the instance " + v.instance.ID)
 	case *object:
 		writeObject(b, v)
+	case *list:
+		writeList(b, v)
 	case traits.Lister:
 		b.WriteByte('[')
 		separator := ""
@@ -64,22 +69,41 @@ func writeValue(b *strings.Builder, value ref.Val) {
 	}
 }
 
-// writeObject keeps the order that the document has.
+// writeObject reads no more of an object than it shows, in the order that the document has.
 func writeObject(b *strings.Builder, o *object) {
-	o.index()
 	b.WriteByte('{')
-	for i := range o.members {
-		if b.Len() > maxValue {
-			break
+	separator := ""
+	if begin := bytes.IndexByte(o.text, '{'); begin >= 0 { // an absent document has none
+		for name, at, end := o.next(begin + 1); end > 0 && b.Len() <= maxValue; name, at, end = o.next(end) {
+			b.WriteString(separator)
+			b.Write(quoteJSON(clip(unquote(name), maxValue)))
+			b.WriteByte(':')
+			writeValue(b, valueOf(o.text[at:end]))
+			separator = ","
 		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.Write(quoteJSON(string(o.members[i].name)))
-		b.WriteByte(':')
-		writeValue(b, o.get(i))
 	}
 	b.WriteByte('}')
+}
+
+// writeList reads no more of a list than it shows.
+func writeList(b *strings.Builder, l *list) {
+	b.WriteByte('[')
+	separator := ""
+	for at := gap(l.text, 1); at < len(l.text) && l.text[at] != ']' && b.Len() <= maxValue; at = gap(l.text, at) {
+		end := skip(l.text, at)
+		b.WriteString(separator)
+		writeValue(b, valueOf(l.text[at:end]))
+		at, separator = end, ","
+	}
+	b.WriteByte(']')
+}
+
+// spell writes a duration without the nanoseconds that a clock gives to an age.
+func spell(d time.Duration) string {
+	if d.Abs() >= time.Second {
+		d = d.Round(time.Second)
+	}
+	return d.String()
 }
 
 func decimal(number float64) string {

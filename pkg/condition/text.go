@@ -3,13 +3,14 @@ package condition
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/seed-42b4788c/circuit-breaker/pkg/jsonscan"
 )
 
 // text is a tree as a CEL expression.
@@ -107,58 +108,66 @@ func quoteJSON(text string) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
 }
 
-// literal turns a JSON value into a CEL literal.
+// literal turns a JSON value into a CEL literal. The names of an object are sorted, so that
+// equal values have equal texts.
 func literal(value json.RawMessage) (string, error) {
-	d := json.NewDecoder(bytes.NewReader(value))
-	d.UseNumber()
-	var decoded any
-	if err := d.Decode(&decoded); err != nil {
-		return "", errors.New("is no JSON")
-	}
 	var b strings.Builder
-	err := writeLiteral(&b, decoded, 1)
+	err := writeLiteral(&b, jsonscan.New(value), 1)
 	return b.String(), err
 }
 
-func writeLiteral(b *strings.Builder, value any, depth int) error {
+func writeLiteral(b *strings.Builder, s *jsonscan.Scanner, depth int) error {
 	if depth > maxValueDepth {
 		return fmt.Errorf("is nested too deeply; at most %d levels are possible", maxValueDepth)
 	}
-	switch v := value.(type) {
-	case nil:
-		b.WriteString("null")
-	case bool:
-		b.WriteString(strconv.FormatBool(v))
-	case string:
-		writeText(b, v)
-	case json.Number:
-		return writeNumber(b, v.String())
-	case []any:
+	switch s.Next() {
+	case '[':
 		b.WriteByte('[')
-		for i, element := range v {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			if err := writeLiteral(b, element, depth+1); err != nil {
-				return err
-			}
-		}
+		separator := ""
+		err := s.Array(func() error {
+			b.WriteString(separator)
+			separator = ", "
+			return writeLiteral(b, s, depth+1)
+		})
 		b.WriteByte(']')
-	case map[string]any:
-		b.WriteByte('{')
-		for i, name := range slices.Sorted(maps.Keys(v)) {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			writeText(b, name)
-			b.WriteString(": ")
-			if err := writeLiteral(b, v[name], depth+1); err != nil {
-				return err
-			}
-		}
-		b.WriteByte('}')
+		return err
+	case '{':
+		return writeObjectLiteral(b, s, depth)
+	case '"':
+		quoted, err := s.Quoted()
+		writeText(b, unquote(quoted))
+		return err
 	}
-	return nil
+	text, err := s.Value()
+	if err != nil || text[0] == 'n' || text[0] == 't' || text[0] == 'f' {
+		b.Write(text)
+		return err
+	}
+	return writeNumber(b, string(text))
+}
+
+func writeObjectLiteral(b *strings.Builder, s *jsonscan.Scanner, depth int) error {
+	values := map[string]string{}
+	err := s.Object(func(quoted []byte) error {
+		name := unquote(quoted)
+		if _, known := values[name]; known {
+			return fmt.Errorf("has the name %s twice", clip(string(quoteJSON(name)), maxValue))
+		}
+		var inner strings.Builder
+		err := writeLiteral(&inner, s, depth+1)
+		values[name] = inner.String()
+		return err
+	})
+	b.WriteByte('{')
+	for i, name := range slices.Sorted(maps.Keys(values)) {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		writeText(b, name)
+		b.WriteString(": " + values[name])
+	}
+	b.WriteByte('}')
+	return err
 }
 
 // writeNumber keeps what a number means in a document: whole numbers are ints.
@@ -166,14 +175,14 @@ func writeNumber(b *strings.Builder, text string) error {
 	if isWhole(text) {
 		whole, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return fmt.Errorf("holds the number %s, which is too large", clip(text, maxValue))
+			return fmt.Errorf("holds the number %s, which is too large; write it as a text", clip(text, maxValue))
 		}
 		b.WriteString(strconv.FormatInt(whole, 10))
 		return nil
 	}
 	decimal, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(decimal, 0) {
-		return fmt.Errorf("holds the number %s, which is too large", clip(text, maxValue))
+		return fmt.Errorf("holds the number %s, which is too large; write it as a text", clip(text, maxValue))
 	}
 	b.WriteString(strconv.FormatFloat(decimal, 'e', -1, 64))
 	return nil

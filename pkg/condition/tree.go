@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/jsonscan"
 )
 
@@ -55,6 +54,8 @@ type node struct {
 type treeReader struct {
 	language *Language
 	parts    int
+	// types is how much there was to check in the expressions.
+	types int
 }
 
 func (l *Language) readTree(field string, text json.RawMessage) (*node, error) {
@@ -72,6 +73,31 @@ func (l *Language) readTree(field string, text json.RawMessage) (*node, error) {
 // members are those of a JSON object, each as text.
 type members map[string]json.RawMessage
 
+// object reads the members of an object. One that is given twice is refused, since a guard
+// would be weaker than it reads; how describes what belongs here.
+func (r *treeReader) object(at string, text json.RawMessage, how string) (members, error) {
+	s, all, repeated := jsonscan.New(text), members{}, ""
+	if s.Next() != '{' {
+		return nil, refuse(at, "must be an object such as %s", how)
+	}
+	err := s.Object(func(quoted []byte) error {
+		name := unquote(quoted)
+		if _, known := all[name]; known && repeated == "" {
+			repeated = name
+		}
+		value, err := s.Value()
+		all[name] = value
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, refuse(at, "is no JSON")
+	case repeated != "":
+		return nil, refuse(at+"."+clip(repeated, maxValue), "is given twice; write it once")
+	}
+	return all, nil
+}
+
 func (r *treeReader) read(at string, text json.RawMessage, depth int) (*node, error) {
 	if r.parts++; r.parts > maxTreeParts {
 		return nil, refuse(at, "is one condition too many; a tree may have at most %d", maxTreeParts).With("max", maxTreeParts)
@@ -79,9 +105,9 @@ func (r *treeReader) read(at string, text json.RawMessage, depth int) (*node, er
 	if depth > maxTreeDepth {
 		return nil, refuse(at, "is nested too deeply; at most %d levels are possible", maxTreeDepth).With("max", maxTreeDepth)
 	}
-	var all members
-	if json.Unmarshal(text, &all) != nil || all == nil {
-		return nil, refuse(at, `must be an object such as {"field_equals": {"field": "data.status", "value": "approved"}}`)
+	all, err := r.object(at, text, `{"field_equals": {"field": "data.status", "value": "approved"}}`)
+	if err != nil {
+		return nil, err
 	}
 	if kind, tagged := all["type"]; tagged {
 		return r.tagged(at, kind, all, depth)
@@ -172,15 +198,19 @@ func (r *treeReader) expression(at string, body json.RawMessage) (*node, error) 
 	if err != nil {
 		return nil, err
 	}
+	if r.types += program.types; r.types > maxTypes {
+		return nil, tooIntricate(at)
+	}
 	return &node{kind: kindExpression, program: program}, nil
 }
 
 func (r *treeReader) leaf(at, kind string, body json.RawMessage) (*node, error) {
-	var all members
 	if kind == fieldExists && len(body) > 0 && body[0] == '"' {
-		all = members{"field": body}
-	} else if json.Unmarshal(body, &all) != nil || all == nil {
-		return nil, refuse(at, "must be an object such as %s", sample(kind))
+		return r.leafOf(at, kind, members{"field": body})
+	}
+	all, err := r.object(at, body, sample(kind))
+	if err != nil {
+		return nil, err
 	}
 	return r.leafOf(at, kind, all)
 }
@@ -275,9 +305,4 @@ func (r *treeReader) take(at string, n *node, value json.RawMessage) error {
 		return refuse(at, "%s", err)
 	}
 	return nil
-}
-
-// refuse makes the error for a fault in a condition.
-func refuse(field, format string, args ...any) *fault.Error {
-	return fault.New(fault.InvalidField, "%s %s", field, fmt.Sprintf(format, args...)).With("field", field)
 }

@@ -54,7 +54,7 @@ func TestWrongCallsEndWithTwoAndSayWhy(t *testing.T) {
 		{[]string{"rules", "test", "-", "--data", "-"}, "only one"},
 		{[]string{"rules", "test", "x"}, "give the document"},
 		{[]string{"rules", "test", "x", "--data", "5"}, "must be objects"},
-		{[]string{"rules", "test", "x", "--data", "{}", "--token", "y"}, "give the document"},
+		{[]string{"rules", "test", "x", "--data", "{}", "--token", "y"}, "not both"},
 		{[]string{"rules", "test", "x", "--data", "{}", "--as-of", "3"}, "a document has no past"},
 		{[]string{"rules", "test", "x.yaml", "--data", "{}", "--version", "3"}, "--version"},
 		{[]string{"rules", "test", "--condition", "token.plce == 1", "--data", "{}"}, "undefined field 'plce'"},
