@@ -101,8 +101,8 @@ type reactingVersion struct {
 	// wanted: it is the newest, or had live instances when that was last looked at, or an
 	// instance has migrated to it since.
 	wanted bool
-	// lost: its durable is not there, although it has a worker.
-	lost bool
+	// running: it has a worker; lost: that worker's durable is not there any more.
+	running, lost bool
 	// idle counts how often in a row nothing of it was found; horizon is where the stream
 	// ended the first time.
 	idle    int
@@ -297,6 +297,7 @@ func (r *Reactor) settle(ctx context.Context, w *reacting, version int, v *react
 	if v.worker != nil && (gone || forsaken) {
 		worker := v.worker
 		v.worker = nil
+		r.runs(v, false)
 		if err := worker.Stop(ctx); err != nil {
 			return err
 		}
@@ -352,9 +353,9 @@ func (r *Reactor) inspect(ctx context.Context) {
 func (r *Reactor) inspectOne(ctx context.Context, id string, w *reacting, rarely bool) error {
 	r.mu.Lock()
 	stream, newest := w.record.Stream, w.newest()
-	names := map[int]string{}
+	names, running := map[int]string{}, map[int]bool{}
 	for version, v := range w.versions {
-		names[version] = r.durable(version, v)
+		names[version], running[version] = r.durable(version, v), v.running
 	}
 	r.mu.Unlock()
 	if stream == "" {
@@ -392,7 +393,8 @@ func (r *Reactor) inspectOne(ctx context.Context, id string, w *reacting, rarely
 	defer r.mu.Unlock()
 	for version := range names {
 		v, durable := w.versions[version], durables[version]
-		v.lost = v.lost || durable == nil && v.wanted
+		// One that began while we looked has made its durable since.
+		v.lost = v.lost || durable == nil && running[version] && v.running
 		if version != newest && slices.Contains(asked, version) {
 			v.see(live[version], durable, ends)
 		}
@@ -427,7 +429,14 @@ func (r *Reactor) begin(ctx context.Context, w *reacting, version int, v *reacti
 		return err
 	}
 	v.worker = worker
+	r.runs(v, true)
 	return nil
+}
+
+func (r *Reactor) runs(v *reactingVersion, running bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.running, v.lost = running, false
 }
 
 // workerBatch bounds what is fetched ahead for one version: there may be thousands.
