@@ -1,52 +1,34 @@
 package rules_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/natstest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
-
 // fleet is a server with copies of the rules service, and a client.
 type fleet struct {
-	*client.Client
-	t      *testing.T
-	server *natstest.Server
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	copies []*service.Running
+	*servicetest.Fleet
+	t *testing.T
+	// newest is the copy started last.
+	newest *service.Running
 }
 
 func newTestFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, server: natstest.Start(t)}
-	f.nc = f.server.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	f.Client = client.New(f.nc)
-	var err error
-	if f.js, err = jetstream.New(f.nc); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.stop)
+	f := &fleet{Fleet: servicetest.New(t), t: t}
 	f.start()
 	return f
 }
@@ -54,51 +36,12 @@ func newTestFleet(t *testing.T) *fleet {
 // start adds a copy of the service.
 func (f *fleet) start() {
 	f.t.Helper()
-	cfg := bus.DefaultConfig()
-	cfg.URLs = []string{f.server.URL()}
-	running, err := service.Open(f.t.Context(), rules.Name, cfg, telemetry.Discard(),
-		func(d service.Deps) (service.Part, error) { return rules.New(d, rules.DefaultConfig()) })
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.copies = append(f.copies, running)
-}
-
-func (f *fleet) stop() {
-	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for _, running := range f.copies {
-		if err := running.Stop(ctx); err != nil {
-			f.t.Errorf("stopping: %v", err)
-		}
-	}
-	f.copies = nil
-}
-
-// do calls an endpoint that must not refuse.
-func do[Req, Rep any](f *fleet, call func(context.Context, Req) (Rep, error), request Req) Rep {
-	f.t.Helper()
-	reply, err := call(f.t.Context(), request)
-	if err != nil {
-		f.t.Fatalf("%+v: %v", request, err)
-	}
-	return reply
-}
-
-// refused calls an endpoint that must refuse.
-func refused[Req, Rep any](f *fleet, code fault.Code, call func(context.Context, Req) (Rep, error), request Req) *fault.Error {
-	f.t.Helper()
-	reply, err := call(f.t.Context(), request)
-	if !errors.Is(err, code) {
-		f.t.Errorf("%+v: got %+v and error %v, want %s", request, reply, err, code)
-	}
-	return fault.From(err)
+	f.newest = f.Open(rules.Name, func(d service.Deps) (service.Part, error) { return rules.New(d, rules.DefaultConfig()) })
 }
 
 func (f *fleet) rule(id, condition string) wire.Rule {
 	f.t.Helper()
-	return do(f, f.RuleCreate, wire.RuleCreateRequest{ID: id, Condition: json.RawMessage(condition)})
+	return servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{ID: id, Condition: json.RawMessage(condition)})
 }
 
 // deploy puts a workflow on the server, as the transition service does, and makes a state of
@@ -109,7 +52,7 @@ func (f *fleet) deploy(definition, data string) *wire.State {
 	if len(problems) > 0 {
 		f.t.Fatal(problems)
 	}
-	b := f.copies[0].Bus()
+	b := f.newest.Bus()
 	id := uuid.NewString()
 	if _, err := b.EnsureWorkflowStream(f.t.Context(), id); err != nil {
 		f.t.Fatal(err)
@@ -125,7 +68,7 @@ func (f *fleet) deploy(definition, data string) *wire.State {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if _, err := f.js.Publish(f.t.Context(), subject, body); err != nil {
+		if _, err := f.JS.Publish(f.t.Context(), subject, body); err != nil {
 			f.t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -17,7 +18,7 @@ func TestGuardsOfSeveralFiringsAreJudgedInOneRequest(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	f.rule("is_large", `{"field_greater_than":{"field":"data.amount","value":100}}`)
-	do(f, f.RuleCreate, wire.RuleCreateRequest{ID: "foreign", WorkflowID: "elsewhere", Condition: json.RawMessage(`"true"`)})
+	servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{ID: "foreign", WorkflowID: "elsewhere", Condition: json.RawMessage(`"true"`)})
 	state := f.deploy(`{"name":"review","initial_place":"a","places":[{"id":"a"},{"id":"b"}],"transitions":[
 		{"id":"large","from":"a","to":"b","rules":["is_large"]},{"id":"both","from":"a","to":"b","rules":["is_large"],"when":"token.data.ok"},
 		{"id":"lost","from":"a","to":"b","rules":["no_such"]},{"id":"foreign","from":"a","to":"b","rules":["foreign"]},
@@ -32,7 +33,7 @@ func TestGuardsOfSeveralFiringsAreJudgedInOneRequest(t *testing.T) {
 		request.Firings = append(request.Firings, wire.GuardFiring{
 			TransitionID: "both", Consumed: []string{state.ID}, Data: json.RawMessage(`{"amount":500,"ok":true}`),
 		})
-		return do(f, f.RuleGuard, request).Outcomes
+		return servicetest.Do(f.t, f.RuleGuard, request).Outcomes
 	}
 	for _, explain := range []bool{false, true} {
 		outcomes := ask(explain)
@@ -74,17 +75,17 @@ func TestGuardsOfSeveralFiringsAreJudgedInOneRequest(t *testing.T) {
 		}
 	}
 	many := make([]wire.GuardFiring, 1001)
-	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{Instance: wire.Snapshot{State: *state}, Firings: many})
-	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{Instance: wire.Snapshot{State: *state}, Firings: many})
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{
 		Instance: wire.Snapshot{State: *state}, Firings: []wire.GuardFiring{{TransitionID: "large", Consumed: make([]string, 257)}},
 	})
 	crowd := wire.Snapshot{State: *state}
 	crowd.Tokens = make([]wire.Token, 257)
-	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{Instance: crowd})
-	refused(f, fault.TransitionNotFound, f.RuleGuard, &wire.RuleGuardRequest{
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{Instance: crowd})
+	servicetest.Refused(f.t, fault.TransitionNotFound, f.RuleGuard, &wire.RuleGuardRequest{
 		Instance: wire.Snapshot{State: *state}, Firings: []wire.GuardFiring{{TransitionID: "nope", Consumed: []string{state.ID}}},
 	})
-	refused(f, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{})
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleGuard, &wire.RuleGuardRequest{})
 }
 
 // What an outsider writes can neither hang a copy nor exhaust it: it is refused, or it does
@@ -113,7 +114,7 @@ func TestHostileConditionsNeitherHangNorExhaustTheService(t *testing.T) {
 		"a comment":        json.RawMessage(`{"and":[{"expression":"true // "},{"expression":")"}]}`),
 	} {
 		started := time.Now()
-		refused(f, fault.InvalidField, f.RuleCreate, wire.RuleCreateRequest{ID: "hostile", Condition: condition})
+		servicetest.Refused(f.t, fault.InvalidField, f.RuleCreate, wire.RuleCreateRequest{ID: "hostile", Condition: condition})
 		if took := time.Since(started); took > 5*time.Second {
 			t.Errorf("%s was refused after %s", name, took)
 		}
@@ -142,7 +143,7 @@ func TestHostileConditionsNeitherHangNorExhaustTheService(t *testing.T) {
 		}
 	}
 	// Somebody else, meanwhile.
-	if reply := do(f, f.RuleEvaluate, wire.RuleEvaluateRequest{Condition: quoted("1 < 2"), Token: &wire.GivenToken{}}); !reply.Passed {
+	if reply := servicetest.Do(f.t, f.RuleEvaluate, wire.RuleEvaluateRequest{Condition: quoted("1 < 2"), Token: &wire.GivenToken{}}); !reply.Passed {
 		t.Errorf("a plain condition: %+v", reply)
 	}
 	for range cap(answers) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -22,27 +23,27 @@ func TestEveryVersionOfARuleIsKept(t *testing.T) {
 		ID: "has_title", Description: "There is a title.", Condition: json.RawMessage(`{"field_exists":"data.title"}`), Tags: []string{"content"},
 		Origin: wire.Origin{TriggeredBy: "alice", RequestID: "c1"},
 	}
-	first := do(f, f.RuleCreate, create)
+	first := servicetest.Do(f.t, f.RuleCreate, create)
 	if first.Version != 1 || first.Author != "alice" || first.CreatedAt.IsZero() || string(first.Condition) != `{"field_exists":{"field":"data.title"}}` {
 		t.Errorf("created %+v", first)
 	}
-	refused(f, fault.RuleExists, f.RuleCreate, wire.RuleCreateRequest{ID: "has_title", Condition: json.RawMessage(`"true"`)})
+	servicetest.Refused(f.t, fault.RuleExists, f.RuleCreate, wire.RuleCreateRequest{ID: "has_title", Condition: json.RawMessage(`"true"`)})
 
 	// More than a bucket of the client keeps.
 	const updates = 70
 	for i := range updates {
 		text := fmt.Sprint("version ", i+2)
-		updated := do(f, f.RuleUpdate, wire.RuleUpdateRequest{ID: "has_title", Description: &text, ExpectedVersion: i + 1, Origin: wire.Origin{TriggeredBy: "bob"}})
+		updated := servicetest.Do(f.t, f.RuleUpdate, wire.RuleUpdateRequest{ID: "has_title", Description: &text, ExpectedVersion: i + 1, Origin: wire.Origin{TriggeredBy: "bob"}})
 		if updated.Version != i+2 || updated.Author != "bob" || !updated.CreatedAt.Equal(first.CreatedAt) || !slices.Equal(updated.Tags, first.Tags) {
 			t.Fatalf("updated %+v", updated)
 		}
 	}
-	refused(f, fault.VersionMismatch, f.RuleUpdate, wire.RuleUpdateRequest{ID: "has_title", ExpectedVersion: 1, Condition: json.RawMessage(`"true"`)})
-	if again := do(f, f.RuleCreate, create); cmp.Diff(first, again) != "" {
+	servicetest.Refused(f.t, fault.VersionMismatch, f.RuleUpdate, wire.RuleUpdateRequest{ID: "has_title", ExpectedVersion: 1, Condition: json.RawMessage(`"true"`)})
+	if again := servicetest.Do(f.t, f.RuleCreate, create); cmp.Diff(first, again) != "" {
 		t.Errorf("the repeat of the creation answered %+v", again)
 	}
 	create.Description = "another"
-	refused(f, fault.RequestIDReused, f.RuleCreate, create)
+	servicetest.Refused(f.t, fault.RequestIDReused, f.RuleCreate, create)
 
 	var versions []int
 	for r, err := range f.AllRuleVersions(t.Context(), wire.RuleHistoryRequest{ID: "has_title", Page: wire.Page{Limit: 30}}) {
@@ -54,12 +55,12 @@ func TestEveryVersionOfARuleIsKept(t *testing.T) {
 	if len(versions) != updates+1 || !slices.IsSorted(versions) {
 		t.Errorf("the versions are %v", versions)
 	}
-	if old := do(f, f.RuleGet, wire.RuleGetRequest{ID: "has_title", Version: 1}); cmp.Diff(first, old) != "" {
+	if old := servicetest.Do(f.t, f.RuleGet, wire.RuleGetRequest{ID: "has_title", Version: 1}); cmp.Diff(first, old) != "" {
 		t.Errorf("the first version is %+v", old)
 	}
-	refused(f, fault.VersionNotFound, f.RuleGet, wire.RuleGetRequest{ID: "has_title", Version: updates + 2})
-	refused(f, fault.RuleNotFound, f.RuleHistory, wire.RuleHistoryRequest{ID: "nothing"})
-	refused(f, fault.RuleNotFound, f.RuleUpdate, wire.RuleUpdateRequest{ID: "nothing", Condition: json.RawMessage(`"true"`)})
+	servicetest.Refused(f.t, fault.VersionNotFound, f.RuleGet, wire.RuleGetRequest{ID: "has_title", Version: updates + 2})
+	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleHistory, wire.RuleHistoryRequest{ID: "nothing"})
+	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleUpdate, wire.RuleUpdateRequest{ID: "nothing", Condition: json.RawMessage(`"true"`)})
 }
 
 func TestRivalsOfAnUpdateEachMakeAVersion(t *testing.T) {
@@ -79,10 +80,10 @@ func TestRivalsOfAnUpdateEachMakeAVersion(t *testing.T) {
 	}
 	wg.Wait()
 	seen := map[string]bool{}
-	for _, r := range do(f, f.RuleHistory, wire.RuleHistoryRequest{ID: "contended"}).Versions[1:] {
+	for _, r := range servicetest.Do(f.t, f.RuleHistory, wire.RuleHistoryRequest{ID: "contended"}).Versions[1:] {
 		seen[r.Description] = true
 	}
-	if now := do(f, f.RuleGet, wire.RuleGetRequest{ID: "contended"}); len(seen) != rivals || now.Version != rivals+1 {
+	if now := servicetest.Do(f.t, f.RuleGet, wire.RuleGetRequest{ID: "contended"}); len(seen) != rivals || now.Version != rivals+1 {
 		t.Errorf("%d updates are kept, and the version is %d", len(seen), now.Version)
 	}
 }
@@ -92,7 +93,7 @@ func TestRulesAreListed(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(`{"name":"review","initial_place":"a","places":[{"id":"a"},{"id":"b"}],"transitions":[{"id":"go","from":"a","to":"b"}]}`, `{}`)
 	for i := range 25 {
-		do(f, f.RuleCreate, wire.RuleCreateRequest{
+		servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{
 			ID: fmt.Sprintf("rule-%02d", i), Condition: json.RawMessage(`"true"`), Tags: []string{[]string{"even", "odd"}[i%2]},
 			WorkflowID: []string{"", "review", "later"}[i%3],
 		})
@@ -127,9 +128,9 @@ func TestRulesAreListed(t *testing.T) {
 	if some := ids(wire.RuleListRequest{IDs: []string{"rule-07", "no_such", "rule-03", "rule-07"}}); cmp.Diff([]string{"rule-03", "rule-07"}, some) != "" {
 		t.Errorf("asked for by id came %v", some)
 	}
-	refused(f, fault.InvalidField, f.RuleList, wire.RuleListRequest{Page: wire.Page{Cursor: "zz"}})
-	refused(f, fault.InvalidField, f.RuleList, wire.RuleListRequest{Page: wire.Page{Limit: 1001}})
-	refused(f, fault.InvalidField, f.RuleList, wire.RuleListRequest{IDs: []string{"No Name"}})
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleList, wire.RuleListRequest{Page: wire.Page{Cursor: "zz"}})
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleList, wire.RuleListRequest{Page: wire.Page{Limit: 1001}})
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleList, wire.RuleListRequest{IDs: []string{"No Name"}})
 }
 
 func TestWhatCannotBeARuleIsRefused(t *testing.T) {
@@ -152,14 +153,14 @@ func TestWhatCannotBeARuleIsRefused(t *testing.T) {
 		"an empty tag":    {wire.RuleCreateRequest{ID: "x", Condition: yes, Tags: []string{"a", ""}}, "tags[1]"},
 		"a long text":     {wire.RuleCreateRequest{ID: "x", Condition: yes, Description: strings.Repeat("ä", 4097)}, "description"},
 	} {
-		refusal := refused(f, fault.InvalidField, f.RuleCreate, test.request)
+		refusal := servicetest.Refused(f.t, fault.InvalidField, f.RuleCreate, test.request)
 		if field, _ := refusal.Details["field"].(string); !strings.HasPrefix(field, test.field) {
 			t.Errorf("%s: the field is %q, want %q: %s", name, field, test.field, refusal.Message)
 		}
 	}
-	refused(f, fault.WorkflowNotFound, f.RuleCreate, wire.RuleCreateRequest{ID: "x", Condition: yes, WorkflowID: "0b5e2c7a-0e6b-4a52-9d3b-3f6c1f1f2a10"})
-	refused(f, fault.InvalidField, f.RuleUpdate, wire.RuleUpdateRequest{ID: "x"})
-	if left := do(f, f.RuleList, wire.RuleListRequest{}).Rules; len(left) != 0 {
+	servicetest.Refused(f.t, fault.WorkflowNotFound, f.RuleCreate, wire.RuleCreateRequest{ID: "x", Condition: yes, WorkflowID: "0b5e2c7a-0e6b-4a52-9d3b-3f6c1f1f2a10"})
+	servicetest.Refused(f.t, fault.InvalidField, f.RuleUpdate, wire.RuleUpdateRequest{ID: "x"})
+	if left := servicetest.Do(f.t, f.RuleList, wire.RuleListRequest{}).Rules; len(left) != 0 {
 		t.Errorf("refusals left %+v", left)
 	}
 }
@@ -170,9 +171,9 @@ func TestTheBucketShowsTheNewestVersion(t *testing.T) {
 	f := newTestFleet(t)
 	f.rule("gone", `"true"`)
 	f.rule("here", `"true"`)
-	do(f, f.RuleUpdate, wire.RuleUpdateRequest{ID: "here", Condition: json.RawMessage(`"1 < 2"`)})
-	do(f, f.RuleDelete, wire.RuleDeleteRequest{ID: "gone", ExpectedVersion: 1})
-	kv, err := f.js.KeyValue(t.Context(), wire.BucketRules)
+	servicetest.Do(f.t, f.RuleUpdate, wire.RuleUpdateRequest{ID: "here", Condition: json.RawMessage(`"1 < 2"`)})
+	servicetest.Do(f.t, f.RuleDelete, wire.RuleDeleteRequest{ID: "gone", ExpectedVersion: 1})
+	kv, err := f.JS.KeyValue(t.Context(), wire.BucketRules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,11 +194,11 @@ func TestTheBucketShowsTheNewestVersion(t *testing.T) {
 	}
 	// A bucket that was lost is made again by the next copy that starts, and the rules
 	// that were in it are gone for everybody.
-	if err := f.js.DeleteStream(t.Context(), bus.BucketStream(wire.BucketRules)); err != nil {
+	if err := f.JS.DeleteStream(t.Context(), bus.BucketStream(wire.BucketRules)); err != nil {
 		t.Fatal(err)
 	}
-	refused(f, fault.Unavailable, f.RuleGet, wire.RuleGetRequest{ID: "here"})
+	servicetest.Refused(f.t, fault.Unavailable, f.RuleGet, wire.RuleGetRequest{ID: "here"})
 	f.start()
-	refused(f, fault.RuleNotFound, f.RuleGet, wire.RuleGetRequest{ID: "here"})
+	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleGet, wire.RuleGetRequest{ID: "here"})
 	f.rule("here", `"true"`)
 }

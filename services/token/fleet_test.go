@@ -3,29 +3,24 @@ package token_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/natstest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/petri"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const patience = 20 * time.Second
 
 const reviewNet = `{"name":"review","initial_place":"draft",
 	"places":[{"id":"draft"},{"id":"desk"},{"id":"legal"},{"id":"finance"},{"id":"done"}],
@@ -37,23 +32,18 @@ const reviewNet = `{"name":"review","initial_place":"draft",
 // fleet is a server, copies of the token service on it, and a client. Workflows and firings,
 // which another service owns, are made by hand through a connection of the test's own.
 type fleet struct {
-	*client.Client
+	*servicetest.Fleet
 	t         *testing.T
-	server    *natstest.Server
-	nc        *nats.Conn
 	bus       *bus.Bus
 	registry  *bus.Registry
 	committer *bus.Committer
-	copies    []*service.Running
 }
 
 func newTestFleet(t *testing.T, change ...func(*token.Config)) *fleet {
 	t.Helper()
-	f := &fleet{t: t, server: natstest.Start(t)}
-	f.nc = f.server.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	f.Client = client.New(f.nc)
+	f := &fleet{Fleet: servicetest.New(t), t: t}
 	cfg := bus.DefaultConfig()
-	cfg.URLs, cfg.Options = []string{f.server.URL()}, []nats.Option{nats.ReconnectWait(20 * time.Millisecond)}
+	cfg.URLs, cfg.Options = []string{f.Server.URL()}, []nats.Option{nats.ReconnectWait(20 * time.Millisecond)}
 	var err error
 	if f.bus, err = bus.Connect(t.Context(), cfg, telemetry.Discard()); err != nil {
 		t.Fatal(err)
@@ -70,7 +60,6 @@ func newTestFleet(t *testing.T, change ...func(*token.Config)) *fleet {
 	if f.committer, err = bus.NewCommitter(f.bus, f.registry); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(f.stop)
 	f.start(change...)
 	return f
 }
@@ -82,32 +71,12 @@ func (f *fleet) start(change ...func(*token.Config)) {
 	for _, c := range change {
 		c(&cfg)
 	}
-	connection := bus.DefaultConfig()
-	connection.URLs = []string{f.server.URL()}
-	running, err := service.Open(f.t.Context(), token.Name, connection, telemetry.Discard(),
-		func(d service.Deps) (service.Part, error) { return token.New(d, cfg) })
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.copies = append(f.copies, running)
-}
-
-// stop ends every copy; none of them may forget anything.
-func (f *fleet) stop() {
-	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for _, running := range f.copies {
-		if err := running.Stop(ctx); err != nil {
-			f.t.Errorf("stopping: %v", err)
-		}
-	}
-	f.copies = nil
+	f.Open(token.Name, func(d service.Deps) (service.Part, error) { return token.New(d, cfg) })
 }
 
 func (f *fleet) restart() {
 	f.t.Helper()
-	f.stop()
+	f.Stop()
 	f.start()
 }
 
@@ -115,11 +84,8 @@ func (f *fleet) restart() {
 // its say.
 func (f *fleet) restartAll(meanwhile func()) {
 	f.t.Helper()
-	f.stop()
-	f.server.Restart()
-	eventually(f.t, "the test is connected again", func() bool {
-		return f.bus.NC.FlushTimeout(time.Second) == nil && f.nc.FlushTimeout(time.Second) == nil
-	})
+	f.RestartServer()
+	servicetest.Eventually(f.t, "the test's bus is connected again", func() bool { return f.bus.NC.FlushTimeout(time.Second) == nil })
 	meanwhile()
 	f.start()
 }
@@ -175,39 +141,19 @@ func (f *fleet) publish(record *wire.WorkflowRecord, definition string) {
 	}
 }
 
-// do calls an endpoint that must not refuse.
-func do[Req, Rep any](f *fleet, call func(context.Context, Req) (Rep, error), request Req) Rep {
-	f.t.Helper()
-	reply, err := call(f.t.Context(), request)
-	if err != nil {
-		f.t.Fatalf("%+v: %v", request, err)
-	}
-	return reply
-}
-
-// refused calls an endpoint that must refuse.
-func refused[Req, Rep any](f *fleet, code fault.Code, call func(context.Context, Req) (Rep, error), request Req) *fault.Error {
-	f.t.Helper()
-	reply, err := call(f.t.Context(), request)
-	if !errors.Is(err, code) {
-		f.t.Errorf("%+v: got %+v and error %v, want %s", request, reply, err, code)
-	}
-	return fault.From(err)
-}
-
 func (f *fleet) create(workflow, data string) wire.Token {
 	f.t.Helper()
-	return do(f, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: workflow, Data: json.RawMessage(data)})
+	return servicetest.Do(f.t, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: workflow, Data: json.RawMessage(data)})
 }
 
 func (f *fleet) token(id string) wire.Token {
 	f.t.Helper()
-	return do(f, f.TokenGet, wire.TokenGetRequest{TokenID: id})
+	return servicetest.Do(f.t, f.TokenGet, wire.TokenGetRequest{TokenID: id})
 }
 
 func (f *fleet) instance(id string) wire.Instance {
 	f.t.Helper()
-	return do(f, f.InstanceGet, wire.InstanceGetRequest{InstanceID: id})
+	return servicetest.Do(f.t, f.InstanceGet, wire.InstanceGetRequest{InstanceID: id})
 }
 
 // fire moves tokens as the transition service does; it gives the tokens produced.
@@ -232,7 +178,7 @@ func (f *fleet) fire(tokenID, transition string) []wire.Token {
 // ask sends a request as any program does, once, and gives the reply as it came.
 func (f *fleet) ask(subject, body string) *nats.Msg {
 	f.t.Helper()
-	msg, err := f.nc.Request(subject, []byte(body), patience)
+	msg, err := f.NC.Request(subject, []byte(body), servicetest.Patience)
 	if err != nil {
 		f.t.Fatalf("%s %s: %v", subject, body, err)
 	}
@@ -252,37 +198,5 @@ func (f *fleet) must(subject, body string) string {
 // events counts the stored events of an instance.
 func (f *fleet) events(record *wire.WorkflowRecord, instance string) int {
 	f.t.Helper()
-	return f.stored(record.Stream, wire.InstanceSubjects(record.ID, instance))
-}
-
-// stored counts what a stream has on the subjects of a filter.
-func (f *fleet) stored(stream, filter string) int {
-	f.t.Helper()
-	s, err := f.bus.JS.Stream(f.t.Context(), stream)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	info, err := s.Info(f.t.Context(), jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	n := 0
-	for _, count := range info.State.Subjects {
-		n += int(count)
-	}
-	return n
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("never: %s", what)
-		case <-tick.C:
-		}
-	}
+	return f.Stored(record.Stream, wire.InstanceSubjects(record.ID, instance))
 }

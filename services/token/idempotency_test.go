@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -115,8 +116,8 @@ func TestARepeatedCreateIsOneInstance(t *testing.T) {
 	}
 	callers.Wait()
 	f.restartAll(func() {})
-	ids[do(f, f.TokenCreate, request).ID]++
-	if n := f.stored(w.Stream, wire.LifecycleSubject(w.ID, "*", wire.LifecycleCreated)); len(ids) != 1 || n != 1 {
+	ids[servicetest.Do(f.t, f.TokenCreate, request).ID]++
+	if n := f.Stored(w.Stream, wire.LifecycleSubject(w.ID, "*", wire.LifecycleCreated)); len(ids) != 1 || n != 1 {
 		t.Errorf("one request made %d instances: %v", n, ids)
 	}
 }
@@ -128,7 +129,7 @@ func TestRequestIDsOfInstancesAreApart(t *testing.T) {
 	f.deploy(reviewNet)
 	for n := range 3 {
 		token := f.create("review", `{}`)
-		got := do(f, f.TokenUpdate, wire.TokenUpdateRequest{
+		got := servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{
 			TokenID: token.ID, Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n)), Origin: wire.Origin{RequestID: "same"},
 		})
 		if want := fmt.Sprintf(`{"n":%d}`, n); string(got.Data) != want {
@@ -142,11 +143,11 @@ func TestARefusedChangeIsEvaluatedAnew(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
 	token := f.create("review", `{}`)
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: token.ID})
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: token.ID})
 	inject := wire.TokenInjectRequest{WorkflowID: "review", InstanceID: token.ID, Place: "desk", Origin: wire.Origin{RequestID: "later"}}
-	refused(f, fault.InstanceSuspended, f.TokenInject, inject)
-	do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: token.ID})
-	if got := do(f, f.TokenInject, inject); got.Place != "desk" {
+	servicetest.Refused(f.t, fault.InstanceSuspended, f.TokenInject, inject)
+	servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: token.ID})
+	if got := servicetest.Do(f.t, f.TokenInject, inject); got.Place != "desk" {
 		t.Errorf("have %+v", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 )
@@ -18,30 +19,30 @@ func TestASuspendedInstanceStandsStill(t *testing.T) {
 	f := newTestFleet(t)
 	w := f.deploy(reviewNet)
 	root := f.create("review", `{"n":1}`)
-	resting := do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID, Reason: "audit"})
+	resting := servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID, Reason: "audit"})
 	if resting.Status != wire.StatusSuspended || resting.Reason != "audit" || len(resting.Tokens) != 1 {
 		t.Errorf("have %+v", resting)
 	}
-	refused(f, fault.InstanceSuspended, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "desk"})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"n":2}`)})
+	servicetest.Refused(f.t, fault.InstanceSuspended, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "desk"})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"n":2}`)})
 	before := f.events(w, root.ID)
-	again := do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID, Reason: "twice"})
+	again := servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID, Reason: "twice"})
 	if again.Reason != "audit" || f.events(w, root.ID) != before {
 		t.Errorf("a second suspend changed something: %+v", again)
 	}
-	awake := do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
+	awake := servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
 	if awake.Status != wire.StatusActive || awake.Reason != "" || string(awake.Tokens[0].Data) != `{"n":2}` {
 		t.Errorf("have %+v", awake)
 	}
 	before = f.events(w, root.ID)
-	if do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID}); f.events(w, root.ID) != before {
+	if servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID}); f.events(w, root.ID) != before {
 		t.Error("a second resume changed something")
 	}
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID})
-	if over := do(f, f.TokenCancel, wire.TokenCancelRequest{InstanceID: root.ID}); over.Status != wire.StatusCancelled {
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID})
+	if over := servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{InstanceID: root.ID}); over.Status != wire.StatusCancelled {
 		t.Errorf("a suspended instance was cancelled and is %s", over.Status)
 	}
-	refused(f, fault.InstanceFinished, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
+	servicetest.Refused(f.t, fault.InstanceFinished, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
 }
 
 func TestMigrationTakesTheTokensAlong(t *testing.T) {
@@ -52,23 +53,23 @@ func TestMigrationTakesTheTokensAlong(t *testing.T) {
 	f.fire(root.ID, "submit")
 	f.redeploy(w, strings.NewReplacer(`"desk"`, `"bureau"`, `"submit"`, `"hand_in"`).Replace(reviewNet))
 
-	refused(f, fault.VersionNotFound, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 3})
-	refused(f, fault.InvalidField, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID})
-	refused(f, fault.InvalidField, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 1})
-	refused(f, fault.PlaceMismatch, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 2})
-	refused(f, fault.InvalidField, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 2, Places: map[string]string{"moon": "bureau"}})
+	servicetest.Refused(f.t, fault.VersionNotFound, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 3})
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID})
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 1})
+	servicetest.Refused(f.t, fault.PlaceMismatch, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 2})
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 2, Places: map[string]string{"moon": "bureau"}})
 	if got := f.instance(root.ID); got.WorkflowVersion != 1 || got.Tokens[0].Place != "desk" {
 		t.Errorf("a new version, and refused migrations, made it %+v", got)
 	}
-	moved := do(f, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 2, Places: map[string]string{"desk": "bureau"}})
+	moved := servicetest.Do(f.t, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: root.ID, Version: 2, Places: map[string]string{"desk": "bureau"}})
 	if moved.WorkflowVersion != 2 || moved.Tokens[0].Place != "bureau" || moved.Tokens[0].ID != root.ID || string(moved.Tokens[0].Data) != `{"n":1}` {
 		t.Errorf("have %+v", moved)
 	}
-	listed := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "review", MinSequence: moved.NatsSequence})
+	listed := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "review", MinSequence: moved.NatsSequence})
 	if len(listed.Tokens) != 1 || listed.Tokens[0].Place != "bureau" {
 		t.Errorf("the view has %+v", listed.Tokens)
 	}
-	eventually(t, "a new instance runs on the newest version", func() bool {
+	servicetest.Eventually(t, "a new instance runs on the newest version", func() bool {
 		return f.instance(f.create("review", ``).ID).WorkflowVersion == 2
 	})
 }
@@ -85,22 +86,22 @@ func TestAFinishedInstanceIsPurgedFromTheViewFirst(t *testing.T) {
 	w := f.deploy(shortLived)
 	seen := make(chan *nats.Msg, 1000)
 	for _, subject := range []string{"$JS.API.STREAM.PURGE." + w.Stream, "workflows." + w.ID + ".instances.>", "workflows." + w.ID + ".places.>"} {
-		if _, err := f.nc.ChanSubscribe(subject, seen); err != nil {
+		if _, err := f.NC.ChanSubscribe(subject, seen); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := f.nc.Flush(); err != nil {
+	if err := f.NC.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	kept := f.create("brief", ``)
 	completed := f.create("brief", ``)
 	f.fire(completed.ID, "go")
 	cancelled := f.create("brief", ``)
-	do(f, f.TokenCancel, wire.TokenCancelRequest{InstanceID: cancelled.ID})
+	servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{InstanceID: cancelled.ID})
 	if got := f.token(completed.ID); got.Place != "b" {
 		t.Errorf("a finished instance is read until its retention is over: %+v", got)
 	}
-	eventually(t, "the finished instances are gone", func() bool {
+	servicetest.Eventually(t, "the finished instances are gone", func() bool {
 		return f.events(w, completed.ID) == 0 && f.events(w, cancelled.ID) == 0
 	})
 
@@ -134,22 +135,22 @@ func TestAFinishedInstanceIsPurgedFromTheViewFirst(t *testing.T) {
 		t.Errorf("two instances were purged with %d requests", purges)
 	}
 	for _, id := range []string{completed.ID, cancelled.ID} {
-		refused(f, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: id})
-		refused(f, fault.InstanceNotFound, f.InstanceGet, wire.InstanceGetRequest{InstanceID: id})
-		refused(f, fault.TokenNotFound, f.TokenHistory, wire.TokenHistoryRequest{TokenID: id})
-		refused(f, fault.InstanceNotFound, f.TokenCancel, wire.TokenCancelRequest{InstanceID: id})
+		servicetest.Refused(f.t, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: id})
+		servicetest.Refused(f.t, fault.InstanceNotFound, f.InstanceGet, wire.InstanceGetRequest{InstanceID: id})
+		servicetest.Refused(f.t, fault.TokenNotFound, f.TokenHistory, wire.TokenHistoryRequest{TokenID: id})
+		servicetest.Refused(f.t, fault.InstanceNotFound, f.TokenCancel, wire.TokenCancelRequest{InstanceID: id})
 	}
-	if got := do(f, f.InstanceList, wire.InstanceListRequest{WorkflowID: "brief"}).Instances; len(got) != 1 || got[0].ID != kept.ID {
+	if got := servicetest.Do(f.t, f.InstanceList, wire.InstanceListRequest{WorkflowID: "brief"}).Instances; len(got) != 1 || got[0].ID != kept.ID {
 		t.Errorf("the view lists %+v", got)
 	}
-	if got := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "brief"}).Tokens; len(got) != 1 || got[0].ID != kept.ID {
+	if got := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "brief"}).Tokens; len(got) != 1 || got[0].ID != kept.ID {
 		t.Errorf("the view lists %+v", got)
 	}
 	// Of the timers, only that of the instance which runs on is left.
-	eventually(t, "the timers of the purged are gone", func() bool {
-		return f.stored(wire.StreamTimers, "timers.>") == f.stored(wire.StreamTimers, wire.TimerSetSubject(wire.TimerTimeout, w.ID, kept.ID, "*"))
+	servicetest.Eventually(t, "the timers of the purged are gone", func() bool {
+		return f.Stored(wire.StreamTimers, "timers.>") == f.Stored(wire.StreamTimers, wire.TimerSetSubject(wire.TimerTimeout, w.ID, kept.ID, "*"))
 	})
-	if n := f.stored(wire.StreamTimers, "timers.>"); n != 1 {
+	if n := f.Stored(wire.StreamTimers, "timers.>"); n != 1 {
 		t.Errorf("TIMERS holds %d messages, want that of the instance which runs on", n)
 	}
 }
@@ -160,12 +161,12 @@ func TestRetentionSurvivesARestart(t *testing.T) {
 	f := newTestFleet(t)
 	w := f.deploy(shortLived)
 	over := f.create("brief", ``)
-	do(f, f.TokenCancel, wire.TokenCancelRequest{InstanceID: over.ID})
-	eventually(t, "the purge is set", func() bool { return f.stored(wire.StreamTimers, "timers.*.purge.>") == 1 })
+	servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{InstanceID: over.ID})
+	servicetest.Eventually(t, "the purge is set", func() bool { return f.Stored(wire.StreamTimers, "timers.*.purge.>") == 1 })
 	f.restartAll(func() {
-		eventually(t, "the purge is due", func() bool { return f.stored(wire.StreamTimers, "timers.due.purge.>") == 1 })
+		servicetest.Eventually(t, "the purge is due", func() bool { return f.Stored(wire.StreamTimers, "timers.due.purge.>") == 1 })
 	})
-	eventually(t, "the instance is gone", func() bool { return f.events(w, over.ID) == 0 })
+	servicetest.Eventually(t, "the instance is gone", func() bool { return f.events(w, over.ID) == 0 })
 }
 
 // The service's own setting counts where the workflow says nothing.
@@ -174,9 +175,9 @@ func TestRetentionOfTheServiceCountsWhereTheWorkflowSaysNothing(t *testing.T) {
 	f := newTestFleet(t, func(c *token.Config) { c.Retention = 0 })
 	w := f.deploy(reviewNet)
 	over := f.create("review", ``)
-	end := do(f, f.TokenCancel, wire.TokenCancelRequest{InstanceID: over.ID}).NatsSequence
-	do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "review", MinSequence: end})
-	if n := f.stored(wire.StreamTimers, "timers.>"); n != 0 {
+	end := servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{InstanceID: over.ID}).NatsSequence
+	servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "review", MinSequence: end})
+	if n := f.Stored(wire.StreamTimers, "timers.>"); n != 0 {
 		t.Errorf("kept for good, and %d timers are set", n)
 	}
 	if f.events(w, over.ID) == 0 {
@@ -198,7 +199,7 @@ func TestAPurgeThatDoesNotApplyIsDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the purges are dropped", func() bool { return f.stored(wire.StreamTimers, "timers.due.>") == 0 })
+	servicetest.Eventually(t, "the purges are dropped", func() bool { return f.Stored(wire.StreamTimers, "timers.due.>") == 0 })
 	if got := f.instance(alive.ID); got.Status != wire.StatusActive || len(got.Tokens) != 1 {
 		t.Errorf("have %+v", got)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 )
@@ -37,7 +38,7 @@ func (f *fleet) fill(workflow string, n int) map[string]bool {
 	for _, token := range created {
 		ids[token.ID], last = true, max(last, token.NatsSequence)
 	}
-	do(f, f.TokenList, wire.TokenListRequest{WorkflowID: workflow, MinSequence: last, Page: wire.Page{Limit: 1}})
+	servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: workflow, MinSequence: last, Page: wire.Page{Limit: 1}})
 	return ids
 }
 
@@ -47,11 +48,11 @@ func TestPagesHoldAHundredUnlessAskedOtherwise(t *testing.T) {
 	w := f.deploy(reviewNet)
 	ids := f.fill("review", wire.DefaultPage+7)
 
-	first := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Place: "draft"})
+	first := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Place: "draft"})
 	if len(first.Tokens) != wire.DefaultPage || first.NextCursor == "" {
 		t.Errorf("the first page has %d tokens and cursor %q", len(first.Tokens), first.NextCursor)
 	}
-	rest := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Place: "draft", Page: wire.Page{Cursor: first.NextCursor}})
+	rest := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Place: "draft", Page: wire.Page{Cursor: first.NextCursor}})
 	if len(rest.Tokens) != 7 || rest.NextCursor != "" {
 		t.Errorf("the second page has %d tokens and cursor %q", len(rest.Tokens), rest.NextCursor)
 	}
@@ -62,13 +63,13 @@ func TestPagesHoldAHundredUnlessAskedOtherwise(t *testing.T) {
 		}
 		seen[token.ID] = true
 	}
-	if whole := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: w.ID, Page: wire.Page{Limit: wire.MaxPage}}); len(whole.Tokens) != len(ids) || whole.NextCursor != "" {
+	if whole := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: w.ID, Page: wire.Page{Limit: wire.MaxPage}}); len(whole.Tokens) != len(ids) || whole.NextCursor != "" {
 		t.Errorf("the largest page has %d tokens and cursor %q", len(whole.Tokens), whole.NextCursor)
 	}
 	for _, limit := range []int{-1, wire.MaxPage + 1} {
-		refused(f, fault.InvalidField, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Page: wire.Page{Limit: limit}})
-		refused(f, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{Page: wire.Page{Limit: limit}})
-		refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: "true", Limit: limit})
+		servicetest.Refused(f.t, fault.InvalidField, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Page: wire.Page{Limit: limit}})
+		servicetest.Refused(f.t, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{Page: wire.Page{Limit: limit}})
+		servicetest.Refused(f.t, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: "true", Limit: limit})
 	}
 	// Instances come in the same pages.
 	count := 0
@@ -90,20 +91,20 @@ func TestACursorBelongsToItsFilter(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
 	f.fill("review", 3)
-	cursor := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Place: "draft", Page: wire.Page{Limit: 1}}).NextCursor
+	cursor := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "review", Place: "draft", Page: wire.Page{Limit: 1}}).NextCursor
 	for _, other := range []wire.TokenListRequest{
 		{WorkflowID: "review", Place: "desk"}, {WorkflowID: "review"}, {Place: "draft"}, {},
 	} {
 		other.Cursor = cursor
-		refused(f, fault.InvalidField, f.TokenList, other)
+		servicetest.Refused(f.t, fault.InvalidField, f.TokenList, other)
 	}
-	refused(f, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Page: wire.Page{Cursor: cursor}})
-	refused(f, fault.InvalidField, f.TokenList, wire.TokenListRequest{Page: wire.Page{Cursor: "AAAA"}})
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Page: wire.Page{Cursor: cursor}})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenList, wire.TokenListRequest{Page: wire.Page{Cursor: "AAAA"}})
 
-	cursor = do(f, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Page: wire.Page{Limit: 1}}).NextCursor
-	refused(f, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Status: wire.StatusActive, Page: wire.Page{Cursor: cursor}})
+	cursor = servicetest.Do(f.t, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Page: wire.Page{Limit: 1}}).NextCursor
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Status: wire.StatusActive, Page: wire.Page{Cursor: cursor}})
 	// A page may be of another size than the one before.
-	if rest := do(f, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Page: wire.Page{Limit: 5, Cursor: cursor}}); len(rest.Instances) != 2 {
+	if rest := servicetest.Do(f.t, f.InstanceList, wire.InstanceListRequest{WorkflowID: "review", Page: wire.Page{Limit: 5, Cursor: cursor}}); len(rest.Instances) != 2 {
 		t.Errorf("after the first of three there are %d", len(rest.Instances))
 	}
 }
@@ -116,14 +117,14 @@ func TestListsFollowPlaceAndStatusInAnyWorkflow(t *testing.T) {
 	moved, resting, over := f.create("review", ``), f.create("review", ``), f.create("review", ``)
 	ordered := f.create("orders", ``)
 	f.fire(moved.ID, "submit")
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: resting.ID})
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: resting.ID})
 	last := f.fire(over.ID, "finish")[0].NatsSequence
 	for workflow, sequence := range map[string]uint64{"review": last, "orders": ordered.NatsSequence} {
-		do(f, f.TokenList, wire.TokenListRequest{WorkflowID: workflow, MinSequence: sequence})
+		servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: workflow, MinSequence: sequence})
 	}
 	for place, want := range map[string][]string{"draft": {resting.ID, ordered.ID}, "desk": {moved.ID}, "done": {over.ID}, "legal": nil} {
 		got := map[string]bool{}
-		for _, token := range do(f, f.TokenList, wire.TokenListRequest{Place: place}).Tokens {
+		for _, token := range servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{Place: place}).Tokens {
 			got[token.ID] = true
 		}
 		same(t, "in "+place+" of any workflow", got, want)
@@ -133,19 +134,19 @@ func TestListsFollowPlaceAndStatusInAnyWorkflow(t *testing.T) {
 		wire.StatusCancelled: nil, "": {moved.ID, resting.ID, over.ID, ordered.ID},
 	} {
 		got := map[string]bool{}
-		for _, instance := range do(f, f.InstanceList, wire.InstanceListRequest{Status: status}).Instances {
+		for _, instance := range servicetest.Do(f.t, f.InstanceList, wire.InstanceListRequest{Status: status}).Instances {
 			got[instance.ID] = true
 		}
 		same(t, "with status "+string(status), got, want)
 	}
 	got := map[string]bool{}
-	for _, instance := range do(f, f.InstanceList, wire.InstanceListRequest{NameContains: "rder", Page: wire.Page{Limit: 1}}).Instances {
+	for _, instance := range servicetest.Do(f.t, f.InstanceList, wire.InstanceListRequest{NameContains: "rder", Page: wire.Page{Limit: 1}}).Instances {
 		got[instance.ID] = true
 	}
 	same(t, "whose workflow is named like rder", got, []string{ordered.ID})
-	refused(f, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{Status: "asleep"})
-	refused(f, fault.InvalidField, f.TokenList, wire.TokenListRequest{Place: "*"})
-	refused(f, fault.WorkflowNotFound, f.TokenList, wire.TokenListRequest{WorkflowID: "nobody"})
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceList, wire.InstanceListRequest{Status: "asleep"})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenList, wire.TokenListRequest{Place: "*"})
+	servicetest.Refused(f.t, fault.WorkflowNotFound, f.TokenList, wire.TokenListRequest{WorkflowID: "nobody"})
 }
 
 func same(t *testing.T, what string, got map[string]bool, want []string) {
@@ -164,21 +165,21 @@ func TestFindLooksIntoTheTokens(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
 	f.fill("review", 12)
-	got := do(f, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.place == "draft" && token.data.n >= 4 && token.data.n < 7`})
+	got := servicetest.Do(f.t, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.place == "draft" && token.data.n >= 4 && token.data.n < 7`})
 	if len(got.Tokens) != 3 || got.Truncated {
 		t.Errorf("have %d tokens, truncated %v", len(got.Tokens), got.Truncated)
 	}
-	if cut := do(f, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `true`, Limit: 5}); len(cut.Tokens) != 5 || !cut.Truncated {
+	if cut := servicetest.Do(f.t, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `true`, Limit: 5}); len(cut.Tokens) != 5 || !cut.Truncated {
 		t.Errorf("with a limit of 5 have %d tokens, truncated %v", len(cut.Tokens), cut.Truncated)
 	}
-	if none := do(f, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.data.absent == 1`}); len(none.Tokens) != 0 {
+	if none := servicetest.Do(f.t, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.data.absent == 1`}); len(none.Tokens) != 0 {
 		t.Errorf("a member that is nowhere was found in %d tokens", len(none.Tokens))
 	}
-	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.data.n >`})
-	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.visits("draft") > 1`})
-	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.has_transitioned_from("draft")`})
-	refused(f, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review"})
-	refused(f, fault.WorkflowNotFound, f.TokenFind, wire.TokenFindRequest{WorkflowID: "nobody", Where: `true`})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.data.n >`})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.visits("draft") > 1`})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review", Where: `token.has_transitioned_from("draft")`})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenFind, wire.TokenFindRequest{WorkflowID: "review"})
+	servicetest.Refused(f.t, fault.WorkflowNotFound, f.TokenFind, wire.TokenFindRequest{WorkflowID: "nobody", Where: `true`})
 }
 
 // The copy that is asked projects nothing, so its list waits until another copy comes.
@@ -187,16 +188,16 @@ func TestMinSequenceWaitsForTheView(t *testing.T) {
 	f := newTestFleet(t, func(c *token.Config) { c.ProjectorPaused = true })
 	f.deploy(reviewNet)
 	created := f.create("review", `{}`)
-	if early := do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "review"}); len(early.Tokens) != 0 {
+	if early := servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "review"}); len(early.Tokens) != 0 {
 		t.Fatalf("nobody keeps the view, and it has %+v", early.Tokens)
 	}
 	answers := make(chan *nats.Msg, 1)
-	inbox := f.nc.NewRespInbox()
-	if _, err := f.nc.ChanSubscribe(inbox, answers); err != nil {
+	inbox := f.NC.NewRespInbox()
+	if _, err := f.NC.ChanSubscribe(inbox, answers); err != nil {
 		t.Fatal(err)
 	}
 	body := fmt.Appendf(nil, `{"workflow_id":"review","place":"draft","min_sequence":%d}`, created.NatsSequence)
-	if err := f.nc.PublishRequest(wire.SubjectTokenList, inbox, body); err != nil {
+	if err := f.NC.PublishRequest(wire.SubjectTokenList, inbox, body); err != nil {
 		t.Fatal(err)
 	}
 	// Whoever asks later is answered before it: the list is at work, and waits.
@@ -216,7 +217,7 @@ func TestMinSequenceWaitsForTheView(t *testing.T) {
 		if len(reply.Tokens) != 1 || reply.Tokens[0].ID != created.ID {
 			t.Errorf("have %s", msg.Data)
 		}
-	case <-time.After(patience):
+	case <-time.After(servicetest.Patience):
 		t.Fatal("the view has come, and the list waits on")
 	}
 }
@@ -226,8 +227,8 @@ func TestMinSequenceWaitsABoundedTime(t *testing.T) {
 	f := newTestFleet(t, func(c *token.Config) { c.RequestTimeout = 200 * time.Millisecond })
 	f.deploy(reviewNet)
 	created := f.create("review", `{}`)
-	f.Client = client.New(f.nc, client.WithoutRetry())
-	fault := refused(f, fault.Timeout, f.TokenList, wire.TokenListRequest{WorkflowID: "review", MinSequence: created.NatsSequence + 1})
+	f.Client = client.New(f.NC, client.WithoutRetry())
+	fault := servicetest.Refused(f.t, fault.Timeout, f.TokenList, wire.TokenListRequest{WorkflowID: "review", MinSequence: created.NatsSequence + 1})
 	if fault.Details["min_sequence"] != float64(created.NatsSequence+1) {
 		t.Errorf("details are %v", fault.Details)
 	}
@@ -236,5 +237,5 @@ func TestMinSequenceWaitsABoundedTime(t *testing.T) {
 func TestMinSequenceNeedsAWorkflow(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
-	refused(f, fault.InvalidField, f.TokenList, wire.TokenListRequest{MinSequence: 1})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenList, wire.TokenListRequest{MinSequence: 1})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -17,7 +18,7 @@ func TestATokenIsCreatedAsAsked(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	w := f.deploy(reviewNet)
-	got := do(f, f.TokenCreate, wire.TokenCreateRequest{
+	got := servicetest.Do(f.t, f.TokenCreate, wire.TokenCreateRequest{
 		WorkflowID: "review", Place: "desk", Data: json.RawMessage(`{"n":1}`), Metadata: json.RawMessage(`{"source":"mail"}`),
 		Origin: wire.Origin{TriggeredBy: "alice"},
 	})
@@ -38,7 +39,7 @@ func TestATokenIsCreatedAsAsked(t *testing.T) {
 	if instance.Status != wire.StatusActive || len(instance.Tokens) != 1 || instance.Visits["desk"] != 1 || instance.NatsSequence != got.NatsSequence {
 		t.Errorf("the instance is %+v", instance)
 	}
-	if done := do(f, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: w.ID, Place: "done"}); f.instance(done.ID).Status != wire.StatusCompleted {
+	if done := servicetest.Do(f.t, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: w.ID, Place: "done"}); f.instance(done.ID).Status != wire.StatusCompleted {
 		t.Error("an instance that begins at its end is not completed")
 	}
 }
@@ -64,7 +65,7 @@ func TestDataKeepsItsNumbersAndLosesItsNulls(t *testing.T) {
 		wire.SubjectTokenList:   `{"workflow_id":"review","min_sequence":` + jsonOf(t, token.NatsSequence) + `}`,
 		wire.SubjectTokenFind:   `{"workflow_id":"review","where":"token.data.z == 1.0"}`,
 	} {
-		eventually(t, subject+" shows the data as it was given", func() bool { return strings.Contains(f.must(subject, body), want) })
+		servicetest.Eventually(t, subject+" shows the data as it was given", func() bool { return strings.Contains(f.must(subject, body), want) })
 	}
 	reply = f.must(wire.SubjectTokenUpdate, `{"token_id":"`+token.ID+`","data":{"z":2.00,"deep":null,"huge":null,"big":null,"new":{"no":null}}}`)
 	if !strings.Contains(reply, `"data":{"new":{},"text":"a\u003cb","z":2.00}`) {
@@ -86,7 +87,7 @@ func TestAnUpdateIsAMergePatchBehindItsFences(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
 	first := f.create("review", `{"a":1,"b":{"c":2}}`)
-	updated := do(f, f.TokenUpdate, wire.TokenUpdateRequest{
+	updated := servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{
 		TokenID: first.ID, Data: json.RawMessage(`{"a":null,"b":{"d":3}}`), Metadata: json.RawMessage(`{"k":"v"}`),
 		ExpectedSequence: first.NatsSequence, ArrivalSequence: first.ArrivalSequence,
 	})
@@ -96,11 +97,11 @@ func TestAnUpdateIsAMergePatchBehindItsFences(t *testing.T) {
 	if updated.NatsSequence <= first.NatsSequence || updated.ArrivalSequence != first.ArrivalSequence || !updated.ArrivedAt.Equal(first.ArrivedAt) {
 		t.Errorf("an update is no arrival: %+v", updated)
 	}
-	refused(f, fault.SequenceMismatch, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID, Data: json.RawMessage(`{}`), ExpectedSequence: first.NatsSequence})
+	servicetest.Refused(f.t, fault.SequenceMismatch, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID, Data: json.RawMessage(`{}`), ExpectedSequence: first.NatsSequence})
 	f.fire(first.ID, "submit")
-	refused(f, fault.TokenMoved, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID, Data: json.RawMessage(`{}`), ArrivalSequence: first.ArrivalSequence})
-	refused(f, fault.InvalidField, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID})
-	refused(f, fault.InvalidField, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID, Data: json.RawMessage(`[1]`)})
+	servicetest.Refused(f.t, fault.TokenMoved, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID, Data: json.RawMessage(`{}`), ArrivalSequence: first.ArrivalSequence})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: first.ID, Data: json.RawMessage(`[1]`)})
 	if got := f.token(first.ID); string(got.Data) != `{"b":{"c":2,"d":3}}` {
 		t.Errorf("a refused update left %s", got.Data)
 	}
@@ -111,10 +112,10 @@ func TestASchemaGuardsWhatComesIn(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(`{"name":"orders","initial_place":"a","places":[{"id":"a"},{"id":"b"}],"transitions":[{"id":"go","from":"a","to":"b"}],
 		"schema":{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}}`)
-	refused(f, fault.SchemaViolation, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: "orders"})
+	servicetest.Refused(f.t, fault.SchemaViolation, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: "orders"})
 	token := f.create("orders", `{"n":1}`)
-	refused(f, fault.SchemaViolation, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: token.ID, Data: json.RawMessage(`{"n":null}`)})
-	refused(f, fault.SchemaViolation, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "orders", InstanceID: token.ID, Place: "a", Data: json.RawMessage(`{"n":"x"}`)})
+	servicetest.Refused(f.t, fault.SchemaViolation, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: token.ID, Data: json.RawMessage(`{"n":null}`)})
+	servicetest.Refused(f.t, fault.SchemaViolation, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "orders", InstanceID: token.ID, Place: "a", Data: json.RawMessage(`{"n":"x"}`)})
 	if got := f.instance(token.ID); len(got.Tokens) != 1 || got.NatsSequence != token.NatsSequence {
 		t.Errorf("refusals left %+v", got)
 	}
@@ -125,33 +126,33 @@ func TestAnInjectedTokenIsCancelledAlone(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
 	root := f.create("review", `{"n":1}`)
-	second := do(f, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "desk", Data: json.RawMessage(`{"n":2}`)})
+	second := servicetest.Do(f.t, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "desk", Data: json.RawMessage(`{"n":2}`)})
 	if second.ID == root.ID || second.InstanceID != root.ID || wire.InstanceOf(second.ID) != root.ID || second.Place != "desk" {
 		t.Errorf("have %+v", second)
 	}
 	if got := f.instance(root.ID); len(got.Tokens) != 2 {
 		t.Errorf("the marking is %+v", got.Tokens)
 	}
-	refused(f, fault.InvalidField, f.InstanceGet, wire.InstanceGetRequest{InstanceID: second.ID})
-	refused(f, fault.InvalidField, f.TokenInject, wire.TokenInjectRequest{InstanceID: root.ID, Place: "desk"})
-	refused(f, fault.InvalidField, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID})
-	refused(f, fault.PlaceMismatch, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "moon"})
+	servicetest.Refused(f.t, fault.InvalidField, f.InstanceGet, wire.InstanceGetRequest{InstanceID: second.ID})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenInject, wire.TokenInjectRequest{InstanceID: root.ID, Place: "desk"})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID})
+	servicetest.Refused(f.t, fault.PlaceMismatch, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "moon"})
 
-	refused(f, fault.InvalidField, f.TokenCancel, wire.TokenCancelRequest{})
-	refused(f, fault.InvalidField, f.TokenCancel, wire.TokenCancelRequest{TokenID: second.ID, InstanceID: root.ID})
-	left := do(f, f.TokenCancel, wire.TokenCancelRequest{TokenID: root.ID, Reason: "double"})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenCancel, wire.TokenCancelRequest{})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenCancel, wire.TokenCancelRequest{TokenID: second.ID, InstanceID: root.ID})
+	left := servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{TokenID: root.ID, Reason: "double"})
 	if left.Status != wire.StatusActive || len(left.Tokens) != 1 || left.Tokens[0].ID != second.ID {
 		t.Errorf("after one of two was cancelled: %+v", left)
 	}
-	refused(f, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: root.ID})
-	refused(f, fault.TokenEnded, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"n":3}`)})
+	servicetest.Refused(f.t, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: root.ID})
+	servicetest.Refused(f.t, fault.TokenEnded, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"n":3}`)})
 
-	over := do(f, f.TokenCancel, wire.TokenCancelRequest{InstanceID: root.ID, Reason: "enough"})
+	over := servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{InstanceID: root.ID, Reason: "enough"})
 	if over.Status != wire.StatusCancelled || len(over.Tokens) != 0 || over.Reason != "enough" {
 		t.Errorf("after the instance was cancelled: %+v", over)
 	}
-	refused(f, fault.InstanceFinished, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "desk"})
-	refused(f, fault.InstanceFinished, f.TokenCancel, wire.TokenCancelRequest{InstanceID: root.ID})
+	servicetest.Refused(f.t, fault.InstanceFinished, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "desk"})
+	servicetest.Refused(f.t, fault.InstanceFinished, f.TokenCancel, wire.TokenCancelRequest{InstanceID: root.ID})
 }
 
 func TestCancellingTheLastOpenTokenCompletes(t *testing.T) {
@@ -159,8 +160,8 @@ func TestCancellingTheLastOpenTokenCompletes(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
 	root := f.create("review", ``)
-	done := do(f, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "done"})
-	if got := do(f, f.TokenCancel, wire.TokenCancelRequest{TokenID: root.ID}); got.Status != wire.StatusCompleted || len(got.Tokens) != 1 || got.Tokens[0].ID != done.ID {
+	done := servicetest.Do(f.t, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "review", InstanceID: root.ID, Place: "done"})
+	if got := servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{TokenID: root.ID}); got.Status != wire.StatusCompleted || len(got.Tokens) != 1 || got.Tokens[0].ID != done.ID {
 		t.Errorf("have %+v", got)
 	}
 }
@@ -173,7 +174,7 @@ func TestThePastIsReadBySequenceAndByTime(t *testing.T) {
 	f.create("review", `{"n":"somebody else's"}`)
 	f.fire(created.ID, "submit")
 	moved := f.token(created.ID)
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: created.ID, Data: json.RawMessage(`{"n":2}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: created.ID, Data: json.RawMessage(`{"n":2}`)})
 	updated := f.token(created.ID)
 	f.fire(created.ID, "check")
 
@@ -191,36 +192,36 @@ func TestThePastIsReadBySequenceAndByTime(t *testing.T) {
 		"at the update's time":    {wire.AsOf{Time: updated.NatsTimestamp}, updated},
 		"in another zone of time": {wire.AsOf{Time: updated.NatsTimestamp.In(time.FixedZone("", 3*3600))}, updated},
 	} {
-		if diff := cmp.Diff(c.want, do(f, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, AsOf: c.at})); diff != "" {
+		if diff := cmp.Diff(c.want, servicetest.Do(f.t, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, AsOf: c.at})); diff != "" {
 			t.Errorf("%s (-want +have):\n%s", name, diff)
 		}
-		instance := do(f, f.InstanceGet, wire.InstanceGetRequest{InstanceID: created.ID, AsOf: c.at})
+		instance := servicetest.Do(f.t, f.InstanceGet, wire.InstanceGetRequest{InstanceID: created.ID, AsOf: c.at})
 		if diff := cmp.Diff([]wire.Token{c.want}, instance.Tokens); diff != "" || instance.NatsSequence != c.want.NatsSequence {
 			t.Errorf("%s, the instance at %d (-want +have):\n%s", name, instance.NatsSequence, diff)
 		}
 	}
 	for _, at := range []wire.AsOf{{Sequence: created.NatsSequence - 1}, {Sequence: 1}, {Time: created.NatsTimestamp.Add(-1)}} {
-		refused(f, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, AsOf: at})
-		refused(f, fault.InstanceNotFound, f.InstanceGet, wire.InstanceGetRequest{InstanceID: created.ID, AsOf: at})
+		servicetest.Refused(f.t, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, AsOf: at})
+		servicetest.Refused(f.t, fault.InstanceNotFound, f.InstanceGet, wire.InstanceGetRequest{InstanceID: created.ID, AsOf: at})
 	}
 	// The future is the present, on either path.
-	refused(f, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, WorkflowID: w.ID, AsOf: wire.AsOf{Sequence: 1 << 40}})
-	refused(f, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, AsOf: wire.AsOf{Time: time.Now().Add(time.Hour)}})
+	servicetest.Refused(f.t, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, WorkflowID: w.ID, AsOf: wire.AsOf{Sequence: 1 << 40}})
+	servicetest.Refused(f.t, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: created.ID, AsOf: wire.AsOf{Time: time.Now().Add(time.Hour)}})
 }
 
 func TestHistoryFollowsATokenToItsBeginning(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	f.deploy(reviewNet)
-	root := do(f, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: "review", Data: json.RawMessage(`{"n":1}`), Origin: wire.Origin{TriggeredBy: "alice"}})
+	root := servicetest.Do(f.t, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: "review", Data: json.RawMessage(`{"n":1}`), Origin: wire.Origin{TriggeredBy: "alice"}})
 	f.fire(root.ID, "submit")
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"n":2}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"n":2}`)})
 	children := f.fire(root.ID, "check")
 	f.fire(children[1].ID, "finish")
 	f.fire(children[0].ID, "finish")
 
 	want := []string{"create draft>draft", "submit draft>desk", "check desk>finance", "finish finance>done"}
-	reply := do(f, f.TokenHistory, wire.TokenHistoryRequest{TokenID: children[1].ID})
+	reply := servicetest.Do(f.t, f.TokenHistory, wire.TokenHistoryRequest{TokenID: children[1].ID})
 	if diff := cmp.Diff(want, steps(reply.Records)); diff != "" || reply.NextCursor != "" {
 		t.Errorf("cursor %q (-want +have):\n%s", reply.NextCursor, diff)
 	}
@@ -239,10 +240,10 @@ func TestHistoryFollowsATokenToItsBeginning(t *testing.T) {
 		t.Errorf("%d pages of one (-whole +paged):\n%s", pages, diff)
 	}
 	// The token that was split has a history still; what it became is not part of it.
-	if diff := cmp.Diff(want[:2], steps(do(f, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records)); diff != "" {
+	if diff := cmp.Diff(want[:2], steps(servicetest.Do(f.t, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records)); diff != "" {
 		t.Errorf("the root's history (-want +have):\n%s", diff)
 	}
-	shown := do(f, f.TokenGet, wire.TokenGetRequest{TokenID: children[1].ID, History: true})
+	shown := servicetest.Do(f.t, f.TokenGet, wire.TokenGetRequest{TokenID: children[1].ID, History: true})
 	if diff := cmp.Diff(reply.Records, shown.TransitionHistory); diff != "" {
 		t.Errorf("get with history (-history +get):\n%s", diff)
 	}
@@ -253,9 +254,9 @@ func TestHistoryFollowsATokenToItsBeginning(t *testing.T) {
 	if diff := cmp.Diff([]string{`{"n":1}`, `{"n":1}`, `{"n":2}`, `{"n":2}`}, data); diff != "" {
 		t.Errorf("the data after each step (-want +have):\n%s", diff)
 	}
-	refused(f, fault.InvalidField, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID, Page: wire.Page{Cursor: "x"}})
-	refused(f, fault.InvalidField, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID, Page: wire.Page{Limit: wire.MaxPage + 1}})
-	refused(f, fault.TokenNotFound, f.TokenHistory, wire.TokenHistoryRequest{TokenID: wire.TokenID(root.ID, 9)})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID, Page: wire.Page{Cursor: "x"}})
+	servicetest.Refused(f.t, fault.InvalidField, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID, Page: wire.Page{Limit: wire.MaxPage + 1}})
+	servicetest.Refused(f.t, fault.TokenNotFound, f.TokenHistory, wire.TokenHistoryRequest{TokenID: wire.TokenID(root.ID, 9)})
 }
 
 func steps(records []wire.TransitionRecord) []string {

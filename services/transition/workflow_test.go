@@ -12,27 +12,28 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
 func TestAWorkflowIsDeployedAsWritten(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
-	w := do(f, f.WorkflowCreate, wire.WorkflowCreateRequest{Definition: definition("order", "v1"), Origin: wire.Origin{TriggeredBy: "alice"}})
+	w := servicetest.Do(f.t, f.WorkflowCreate, wire.WorkflowCreateRequest{Definition: definition("order", "v1"), Origin: wire.Origin{TriggeredBy: "alice"}})
 	if w.Name != "order" || w.Version != 1 || w.Status != wire.WorkflowActive || w.InitialPlace != "a" || w.Stream != wire.StreamName(w.ID) || w.CreatedAt.IsZero() || w.DeployedBy != "alice" {
 		t.Errorf("have %+v", w)
 	}
 	for _, name := range []string{"order", w.ID} {
-		if diff := cmp.Diff(w, do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: name})); diff != "" {
+		if diff := cmp.Diff(w, servicetest.Do(f.t, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: name})); diff != "" {
 			t.Errorf("get %s (-create +get):\n%s", name, diff)
 		}
 	}
 	for _, kind := range []string{wire.LifecycleStreamCreated, wire.LifecycleDeployed} {
-		if n := f.stored(w, wire.WorkflowLifecycleSubject(w.ID, kind)); n != 1 {
+		if n := f.Stored(w.Stream, wire.WorkflowLifecycleSubject(w.ID, kind)); n != 1 {
 			t.Errorf("the stream has %d events %s", n, kind)
 		}
 	}
-	streams := do(f, f.WorkflowStreams, wire.WorkflowStreamsRequest{WorkflowID: "order"}).Streams
+	streams := servicetest.Do(f.t, f.WorkflowStreams, wire.WorkflowStreamsRequest{WorkflowID: "order"}).Streams
 	if len(streams) != 1 || streams[0].Name != w.Stream || streams[0].MessageCount != 3 || streams[0].ByteSize == 0 || streams[0].LastActivity.IsZero() {
 		t.Errorf("have %+v", streams)
 	}
@@ -42,22 +43,22 @@ func TestAnInvalidDefinitionIsRefusedWithEveryProblem(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	bad := json.RawMessage(`{"name":"Bad Name","initial_place":"x","places":[{"id":"a"},{"id":"a"}],"transitions":[{"id":"go","from":"a","to":"moon"}]}`)
-	checked := do(f, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: bad})
+	checked := servicetest.Do(f.t, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: bad})
 	if checked.Valid || len(checked.Problems) < 4 {
 		t.Errorf("have %+v", checked)
 	}
-	err := refused(f, fault.InvalidDefinition, f.WorkflowCreate, wire.WorkflowCreateRequest{Definition: bad})
+	err := servicetest.Refused(f.t, fault.InvalidDefinition, f.WorkflowCreate, wire.WorkflowCreateRequest{Definition: bad})
 	if problems, _ := err.Details["problems"].([]any); len(problems) != len(checked.Problems) {
 		t.Errorf("create names %v, validate %v", err.Details, checked.Problems)
 	}
-	if good := do(f, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: definition("order", "")}); !good.Valid || len(good.Problems) != 0 {
+	if good := servicetest.Do(f.t, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: definition("order", "")}); !good.Valid || len(good.Problems) != 0 {
 		t.Errorf("have %+v", good)
 	}
 	f.deploy("order", "")
-	refused(f, fault.InvalidDefinition, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "order", Definition: bad})
-	refused(f, fault.InvalidField, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "order", Definition: definition("other", "")})
-	refused(f, fault.WorkflowNotFound, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "nobody", Definition: definition("nobody", "")})
-	if got := do(f, f.WorkflowList, wire.WorkflowListRequest{}).Workflows; len(got) != 1 || got[0].Version != 1 {
+	servicetest.Refused(f.t, fault.InvalidDefinition, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "order", Definition: bad})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "order", Definition: definition("other", "")})
+	servicetest.Refused(f.t, fault.WorkflowNotFound, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "nobody", Definition: definition("nobody", "")})
+	if got := servicetest.Do(f.t, f.WorkflowList, wire.WorkflowListRequest{}).Workflows; len(got) != 1 || got[0].Version != 1 {
 		t.Errorf("refusals left %+v", got)
 	}
 }
@@ -88,11 +89,11 @@ func TestARepeatedCreateIsOneWorkflow(t *testing.T) {
 	if len(ids) != 1 {
 		t.Errorf("one request made %v", ids)
 	}
-	refused(f, fault.WorkflowExists, f.WorkflowCreate, creation("order", "another"))
+	servicetest.Refused(f.t, fault.WorkflowExists, f.WorkflowCreate, creation("order", "another"))
 	other := creation("order", "once")
 	other.Definition = definition("order", "changed")
-	refused(f, fault.RequestIDReused, f.WorkflowCreate, other)
-	if n := f.stored(w, wire.DefinitionSubject(w.ID)); n != 1 {
+	servicetest.Refused(f.t, fault.RequestIDReused, f.WorkflowCreate, other)
+	if n := f.Stored(w.Stream, wire.DefinitionSubject(w.ID)); n != 1 {
 		t.Errorf("the stream has %d definitions", n)
 	}
 }
@@ -106,40 +107,40 @@ func TestARepeatedUpdateIsOneVersion(t *testing.T) {
 			WorkflowID: "order", Definition: definition("order", description), ExpectedVersion: expected, Origin: wire.Origin{RequestID: requestID},
 		}
 	}
-	second := do(f, f.WorkflowUpdate, update("v2", "second", 1))
+	second := servicetest.Do(f.t, f.WorkflowUpdate, update("v2", "second", 1))
 	if second.ID != w.ID || second.Version != 2 || second.Description != "v2" || !second.CreatedAt.Equal(w.CreatedAt) {
 		t.Errorf("have %+v", second)
 	}
 	f.restart()
-	if again := do(f, f.WorkflowUpdate, update("v2", "second", 1)); cmp.Diff(second, again) != "" {
+	if again := servicetest.Do(f.t, f.WorkflowUpdate, update("v2", "second", 1)); cmp.Diff(second, again) != "" {
 		t.Errorf("a repeat made %+v", again)
 	}
-	refused(f, fault.RequestIDReused, f.WorkflowUpdate, update("v3", "second", 1))
-	refused(f, fault.VersionMismatch, f.WorkflowUpdate, update("v3", "third", 1))
-	third := do(f, f.WorkflowUpdate, update("v3", "third", 2))
+	servicetest.Refused(f.t, fault.RequestIDReused, f.WorkflowUpdate, update("v3", "second", 1))
+	servicetest.Refused(f.t, fault.VersionMismatch, f.WorkflowUpdate, update("v3", "third", 1))
+	third := servicetest.Do(f.t, f.WorkflowUpdate, update("v3", "third", 2))
 	// What a client repeats late, after others went on, does not become a new version.
-	if again := do(f, f.WorkflowUpdate, update("v2", "second", 1)); cmp.Diff(second, again) != "" {
+	if again := servicetest.Do(f.t, f.WorkflowUpdate, update("v2", "second", 1)); cmp.Diff(second, again) != "" {
 		t.Errorf("a late repeat made %+v", again)
 	}
 	unfenced := update("v4", "fourth", 0)
-	fourth := do(f, f.WorkflowUpdate, unfenced)
-	do(f, f.WorkflowUpdate, update("v5", "fifth", 0))
-	if again := do(f, f.WorkflowUpdate, unfenced); cmp.Diff(fourth, again) != "" {
+	fourth := servicetest.Do(f.t, f.WorkflowUpdate, unfenced)
+	servicetest.Do(f.t, f.WorkflowUpdate, update("v5", "fifth", 0))
+	if again := servicetest.Do(f.t, f.WorkflowUpdate, unfenced); cmp.Diff(fourth, again) != "" {
 		t.Errorf("a late repeat without a fence made %+v", again)
 	}
-	if again := do(f, f.WorkflowCreate, creation("order", "first")); cmp.Diff(w, again) != "" {
+	if again := servicetest.Do(f.t, f.WorkflowCreate, creation("order", "first")); cmp.Diff(w, again) != "" {
 		t.Errorf("a late repeat of the create made %+v", again)
 	}
-	if n := f.stored(w, wire.DefinitionSubject(w.ID)); n != 5 {
+	if n := f.Stored(w.Stream, wire.DefinitionSubject(w.ID)); n != 5 {
 		t.Errorf("five versions are %d", n)
 	}
 	for version, want := range map[int]wire.Workflow{1: w, 2: second, 3: third, 4: fourth} {
-		if got := do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order", Version: version}); cmp.Diff(want, got) != "" {
+		if got := servicetest.Do(f.t, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order", Version: version}); cmp.Diff(want, got) != "" {
 			t.Errorf("version %d is %+v", version, got)
 		}
 	}
-	refused(f, fault.VersionNotFound, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order", Version: 6})
-	refused(f, fault.InvalidField, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order", Version: -1})
+	servicetest.Refused(f.t, fault.VersionNotFound, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order", Version: 6})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order", Version: -1})
 }
 
 func TestAnUpdateSentTwiceAtOnceIsOneVersion(t *testing.T) {
@@ -161,7 +162,7 @@ func TestAnUpdateSentTwiceAtOnceIsOneVersion(t *testing.T) {
 		}
 		callers.Wait()
 	}
-	if n := f.stored(w, wire.DefinitionSubject(w.ID)); n != 6 {
+	if n := f.Stored(w.Stream, wire.DefinitionSubject(w.ID)); n != 6 {
 		t.Errorf("six versions are %d", n)
 	}
 }
@@ -170,14 +171,14 @@ func TestArchivingFreesTheName(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	old := f.deploy("order", "")
-	first := do(f, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: "order", Origin: wire.Origin{RequestID: "a"}})
+	first := servicetest.Do(f.t, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: "order", Origin: wire.Origin{RequestID: "a"}})
 	if first.ID != old.ID || first.Status != wire.WorkflowArchived {
 		t.Errorf("have %+v", first)
 	}
-	refused(f, fault.WorkflowArchived, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: old.ID, Definition: definition("order", "v2")})
+	servicetest.Refused(f.t, fault.WorkflowArchived, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: old.ID, Definition: definition("order", "v2")})
 
-	again := do(f, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: old.ID, Origin: wire.Origin{RequestID: "a"}})
-	if cmp.Diff(first, again) != "" || f.stored(old, wire.WorkflowLifecycleSubject(old.ID, wire.LifecycleArchived)) != 1 {
+	again := servicetest.Do(f.t, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: old.ID, Origin: wire.Origin{RequestID: "a"}})
+	if cmp.Diff(first, again) != "" || f.Stored(old.Stream, wire.WorkflowLifecycleSubject(old.ID, wire.LifecycleArchived)) != 1 {
 		t.Errorf("archived twice it is %+v", again)
 	}
 	heir := f.deploy("order", "")
@@ -185,16 +186,16 @@ func TestArchivingFreesTheName(t *testing.T) {
 		t.Error("the new workflow has the old one's id")
 	}
 	// To archive the old one once more takes the name from nobody.
-	do(f, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: old.ID})
+	servicetest.Do(f.t, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: old.ID})
 	f.restart()
-	if got := do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order"}); got.ID != heir.ID || got.Status != wire.WorkflowActive {
+	if got := servicetest.Do(f.t, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: "order"}); got.ID != heir.ID || got.Status != wire.WorkflowActive {
 		t.Errorf("the name leads to %+v", got)
 	}
-	if got := do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: old.ID}); got.Status != wire.WorkflowArchived {
+	if got := servicetest.Do(f.t, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: old.ID}); got.Status != wire.WorkflowArchived {
 		t.Errorf("the old id leads to %+v", got)
 	}
 	for status, want := range map[wire.WorkflowStatus]string{wire.WorkflowActive: heir.ID, wire.WorkflowArchived: old.ID} {
-		if got := do(f, f.WorkflowList, wire.WorkflowListRequest{Status: status}).Workflows; len(got) != 1 || got[0].ID != want {
+		if got := servicetest.Do(f.t, f.WorkflowList, wire.WorkflowListRequest{Status: status}).Workflows; len(got) != 1 || got[0].ID != want {
 			t.Errorf("%s are %+v", status, got)
 		}
 	}
@@ -204,25 +205,25 @@ func TestDeletingTakesEverythingAway(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	w, other := f.deploy("order", ""), f.deploy("other", "")
-	refused(f, fault.InvalidField, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "order"})
-	refused(f, fault.InvalidField, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "order", Confirm: "other"})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "order"})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "order", Confirm: "other"})
 	// What the token service keeps in the shared streams goes too; that of others stays.
 	for _, id := range []string{w.ID, other.ID} {
 		for _, subject := range []string{wire.PlaceSubject(id, "a", id), wire.InstanceRecordSubject(id, wire.StatusActive, id), wire.ProjectionSubject(id), wire.TimerSetSubject("timeout", id, id, id)} {
-			if _, err := f.js.Publish(t.Context(), subject, []byte("{}")); err != nil {
+			if _, err := f.JS.Publish(t.Context(), subject, []byte("{}")); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	gone := do(f, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "order", Confirm: "order"})
+	gone := servicetest.Do(f.t, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "order", Confirm: "order"})
 	if gone.ID != w.ID {
 		t.Errorf("have %+v", gone)
 	}
-	if _, err := f.js.Stream(t.Context(), w.Stream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if _, err := f.JS.Stream(t.Context(), w.Stream); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("its stream: %v", err)
 	}
 	for _, name := range []string{wire.StreamPlaces, wire.StreamTimers} {
-		s, err := f.js.Stream(t.Context(), name)
+		s, err := f.JS.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,9 +241,9 @@ func TestDeletingTakesEverythingAway(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"order", w.ID} {
-		refused(f, fault.WorkflowNotFound, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: name})
-		refused(f, fault.WorkflowNotFound, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: name, Confirm: "order"})
-		refused(f, fault.WorkflowNotFound, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: name})
+		servicetest.Refused(f.t, fault.WorkflowNotFound, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: name})
+		servicetest.Refused(f.t, fault.WorkflowNotFound, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: name, Confirm: "order"})
+		servicetest.Refused(f.t, fault.WorkflowNotFound, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: name})
 	}
 	if heir := f.deploy("order", ""); heir.ID == w.ID {
 		t.Error("the name is not free for a workflow of its own")
@@ -266,10 +267,10 @@ func TestAListIsOrderedAndPaged(t *testing.T) {
 	if diff := cmp.Diff([]string{"flow_0", "flow_1", "flow_2", "flow_3", "flow_4"}, names); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
 	}
-	if whole := do(f, f.WorkflowList, wire.WorkflowListRequest{}); len(whole.Workflows) != 6 || whole.NextCursor != "" {
+	if whole := servicetest.Do(f.t, f.WorkflowList, wire.WorkflowListRequest{}); len(whole.Workflows) != 6 || whole.NextCursor != "" {
 		t.Errorf("have %d and cursor %q", len(whole.Workflows), whole.NextCursor)
 	}
-	refused(f, fault.InvalidField, f.WorkflowList, wire.WorkflowListRequest{Page: wire.Page{Limit: wire.MaxPage + 1}})
-	refused(f, fault.InvalidField, f.WorkflowList, wire.WorkflowListRequest{Page: wire.Page{Cursor: "x"}})
-	refused(f, fault.InvalidField, f.WorkflowList, wire.WorkflowListRequest{Status: "asleep"})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowList, wire.WorkflowListRequest{Page: wire.Page{Limit: wire.MaxPage + 1}})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowList, wire.WorkflowListRequest{Page: wire.Page{Cursor: "x"}})
+	servicetest.Refused(f.t, fault.InvalidField, f.WorkflowList, wire.WorkflowListRequest{Status: "asleep"})
 }

@@ -95,7 +95,7 @@ func modules(t *testing.T) []string {
 }
 
 // layers are the floors of the house; imports only point downward. The longest prefix
-// counts. natstest stands outside: see TestTheServerStaysInTests.
+// counts. natstest and servicetest stand outside: see TestTheServerStaysInTests.
 var layers = map[string]int{
 	"pkg/jsonscan":    -1,
 	"pkg/wire":        0,
@@ -114,6 +114,7 @@ var layers = map[string]int{
 	"deploy/test":     7,
 	"deploy/tools":    7,
 	"pkg/natstest":    7,
+	"pkg/servicetest": 8,
 }
 
 func layer(folder string) (int, bool) {
@@ -194,11 +195,12 @@ func TestServicesKeepToThemselves(t *testing.T) {
 func TestTheServerStaysInTests(t *testing.T) {
 	t.Parallel()
 	for _, p := range newTestPackages(t) {
-		if home(p.path()) == frontage || strings.HasPrefix(p.path(), "deploy/test") || strings.HasPrefix(p.path(), "pkg/natstest") {
+		ofTests := []string{module + "pkg/natstest", module + "pkg/servicetest"}
+		if home(p.path()) == frontage || strings.HasPrefix(p.path(), "deploy/test") || slices.Contains(ofTests, module+p.path()) {
 			continue
 		}
 		for _, i := range p.Imports {
-			if i == module+"pkg/natstest" || strings.HasPrefix(i, "github.com/nats-io/nats-server/") {
+			if slices.Contains(ofTests, i) || strings.HasPrefix(i, "github.com/nats-io/nats-server/") {
 				t.Errorf("%s imports %s outside its tests", p.path(), i)
 			}
 		}

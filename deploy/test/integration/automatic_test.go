@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 )
@@ -23,7 +24,7 @@ func (f *fleet) becomes(instanceID string, want map[string]int) {
 			f.t.Logf("the marking is %v, wanted %v", got, want)
 		}
 	}()
-	eventually(f.t, fmt.Sprint("the marking becomes ", want), func() bool {
+	servicetest.Eventually(f.t, fmt.Sprint("the marking becomes ", want), func() bool {
 		got = map[string]int{}
 		for _, token := range f.instance(instanceID).Tokens {
 			got[token.Place]++
@@ -39,8 +40,8 @@ func (f *fleet) becomes(instanceID string, want map[string]int) {
 // settled waits until the rules service has worked off every event of the workflow.
 func (f *fleet) settled(instanceID string) {
 	f.t.Helper()
-	stream := do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: f.instance(instanceID).WorkflowID}).Stream
-	eventually(f.t, "every event is worked off", func() bool {
+	stream := servicetest.Do(f.t, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: f.instance(instanceID).WorkflowID}).Stream
+	servicetest.Eventually(f.t, "every event is worked off", func() bool {
 		return len(f.durables(stream)) > 0 && !slices.ContainsFunc(f.durables(stream), func(info *jetstream.ConsumerInfo) bool {
 			return info.NumPending+uint64(info.NumAckPending) > 0
 		})
@@ -50,7 +51,7 @@ func (f *fleet) settled(instanceID string) {
 // durables are those of the rules service on a workflow's stream.
 func (f *fleet) durables(stream string) []*jetstream.ConsumerInfo {
 	f.t.Helper()
-	s, err := f.js.Stream(f.t.Context(), stream)
+	s, err := f.JS.Stream(f.t.Context(), stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -97,8 +98,8 @@ func TestARefusedAutomaticTransitionMakesWayForTheNext(t *testing.T) {
 		"schema":{"not":{"required":["a","b"]}}}`)
 	root := f.create("merging", `{}`)
 	split := f.fire(root.ID, "split")
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split.Tokens[0].ID, Data: json.RawMessage(`{"a":1}`)})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split.Tokens[1].ID, Data: json.RawMessage(`{"b":1}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split.Tokens[0].ID, Data: json.RawMessage(`{"a":1}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split.Tokens[1].ID, Data: json.RawMessage(`{"b":1}`)})
 	f.becomes(root.ID, map[string]int{"l": 1, "odd": 1})
 }
 
@@ -110,11 +111,11 @@ func TestAChangeOfDataLetsAnAutomaticTransitionFire(t *testing.T) {
 		{"id":"go","from":"in","to":"out","auto":true,"rules":["is_ready"]}]}`)
 	root := f.create("waiting", `{}`)
 	f.becomes(root.ID, map[string]int{"in": 1})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"note":"not yet"}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"note":"not yet"}`)})
 	f.becomes(root.ID, map[string]int{"in": 1})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"ready":true}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"ready":true}`)})
 	f.becomes(root.ID, map[string]int{"out": 1})
-	records := do(f, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records
+	records := servicetest.Do(f.t, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records
 	last := records[len(records)-1]
 	if last.TransitionID != "go" || last.TriggeredBy != "rules" || string(last.Metadata) != `{"rules":{"is_ready":1}}` {
 		t.Errorf("the history ends with %+v", last)
@@ -134,7 +135,7 @@ func TestAnAutomaticJoinFiresWhicheverComesLast(t *testing.T) {
 		root := f.create("joining", `{}`)
 		split := f.fire(root.ID, "split")
 		for i, side := range []int{first, 1 - first} {
-			do(f, f.TransitionFire, wire.FireRequest{
+			servicetest.Do(f.t, f.TransitionFire, wire.FireRequest{
 				TokenID: split.Tokens[side].ID, TransitionID: sides[side], Data: json.RawMessage(`{"` + sides[side][:1] + `":true}`),
 			})
 			if i == 0 {
@@ -183,7 +184,7 @@ func TestAnAutomaticGatheringWaitsForNobodyWhoIsGone(t *testing.T) {
 		left map[string]int
 	}{
 		"picked":    {func(id string) { f.fire(id, "pick") }, map[string]int{"packed": 1}},
-		"cancelled": {func(id string) { do(f, f.TokenCancel, wire.TokenCancelRequest{TokenID: id}) }, map[string]int{"packed": 1}},
+		"cancelled": {func(id string) { servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{TokenID: id}) }, map[string]int{"packed": 1}},
 		"dropped":   {func(id string) { f.fire(id, "drop") }, map[string]int{"packed": 1, "dropped": 1}},
 	}
 	for name, end := range ends {
@@ -235,7 +236,7 @@ func TestAGuardedJoinFindsThePartnerThatPasses(t *testing.T) {
 		for _, name := range order {
 			r := tokens[name]
 			r.WorkflowID, r.InstanceID = "pairs", root.ID
-			do(f, f.TokenInject, r)
+			servicetest.Do(f.t, f.TokenInject, r)
 			f.settled(root.ID)
 		}
 		f.becomes(root.ID, map[string]int{"in": 1, "l": 1, "out": 1})
@@ -246,7 +247,7 @@ func TestAGuardedJoinFindsThePartnerThatPasses(t *testing.T) {
 func TestAWideSplitIsNoEndlessChain(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
-	f.stopAll(rules.Name)
+	f.Stop(rules.Name)
 	f.rules.ChainLimit = 10
 	f.startOne(rules.Name)
 	f.deploy(`{"name":"wide","initial_place":"in","places":[{"id":"in"},{"id":"a"},{"id":"b"},{"id":"c"},{"id":"all"}],"transitions":[
@@ -283,25 +284,25 @@ func TestResumingInjectingAndMigratingLetAutomaticTransitionsFire(t *testing.T) 
 	f.fire(old.ID, "step")
 	waiting := f.create("moving", `{}`)
 	f.fire(waiting.ID, "step")
-	do(f, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "moving", Definition: json.RawMessage(net(true))})
+	servicetest.Do(f.t, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "moving", Definition: json.RawMessage(net(true))})
 	f.becomes(old.ID, map[string]int{"mid": 1})
 
-	do(f, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: old.ID, Version: 2})
+	servicetest.Do(f.t, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: old.ID, Version: 2})
 	f.becomes(old.ID, map[string]int{"out": 1})
 	f.becomes(waiting.ID, map[string]int{"mid": 1})
 
 	resting := f.create("moving", `{}`)
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: resting.ID})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: resting.ID, Data: json.RawMessage(`{"a":1}`)})
-	do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: resting.ID})
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: resting.ID})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: resting.ID, Data: json.RawMessage(`{"a":1}`)})
+	servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: resting.ID})
 	f.fire(resting.ID, "step")
 	f.becomes(resting.ID, map[string]int{"out": 1})
 
 	into := f.create("moving", `{}`)
-	do(f, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "moving", InstanceID: into.ID, Place: "mid"})
+	servicetest.Do(f.t, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "moving", InstanceID: into.ID, Place: "mid"})
 	f.becomes(into.ID, map[string]int{"in": 1, "out": 1})
 
-	elsewhere := do(f, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: "moving", Place: "mid"})
+	elsewhere := servicetest.Do(f.t, f.TokenCreate, wire.TokenCreateRequest{WorkflowID: "moving", Place: "mid"})
 	f.becomes(elsewhere.ID, map[string]int{"out": 1})
 }
 
@@ -312,18 +313,18 @@ func TestASuspendedInstanceFiresNothingUntilItIsResumed(t *testing.T) {
 	f.deploy(`{"name":"resting","initial_place":"in","places":[{"id":"in"},{"id":"out"}],"transitions":[
 		{"id":"go","from":"in","to":"out","auto":true,"when":"token.data.ready"}]}`)
 	root := f.create("resting", `{}`)
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"ready":true}`)})
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"ready":true}`)})
 	f.settled(root.ID)
 	f.becomes(root.ID, map[string]int{"in": 1})
-	do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
+	servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
 	f.becomes(root.ID, map[string]int{"out": 1})
 }
 
 func TestAnEndlessChainIsSuspendedWithAReason(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
-	f.stopAll(rules.Name)
+	f.Stop(rules.Name)
 	f.rules.ChainLimit = 25
 	f.startOne(rules.Name)
 	f.deploy(`{"name":"circle","initial_place":"a","places":[{"id":"a"},{"id":"b"},{"id":"end"}],"transitions":[
@@ -335,7 +336,7 @@ func TestAnEndlessChainIsSuspendedWithAReason(t *testing.T) {
 	}
 	suspended := func(want int) {
 		t.Helper()
-		eventually(t, "it is suspended", func() bool { return f.instance(root.ID).Status == wire.StatusSuspended })
+		servicetest.Eventually(t, "it is suspended", func() bool { return f.instance(root.ID).Status == wire.StatusSuspended })
 		if got := firings(); got != want {
 			t.Errorf("%d firings, want %d", got, want)
 		}
@@ -344,9 +345,9 @@ func TestAnEndlessChainIsSuspendedWithAReason(t *testing.T) {
 		}
 	}
 	suspended(25)
-	do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
+	servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
 	suspended(50)
-	do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
+	servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
 	suspended(75)
 }
 
@@ -358,7 +359,7 @@ func TestEventsWaitForTheRulesService(t *testing.T) {
 	f.deploy(auto)
 	first := f.create("later", `{}`)
 	f.becomes(first.ID, map[string]int{"out": 1})
-	f.stopAll(rules.Name)
+	f.Stop(rules.Name)
 	second := f.create("later", `{}`)
 	// A workflow that was deployed meanwhile has no durable yet.
 	f.deploy(strings.Replace(auto, "later", "new", 1))
@@ -374,7 +375,7 @@ func TestAWorkflowWithoutAutomaticTransitionsHasNoDurable(t *testing.T) {
 	plain := f.deploy(`{"name":"plain","initial_place":"in","places":[{"id":"in"},{"id":"out"}],"transitions":[{"id":"go","from":"in","to":"out"}]}`)
 	auto := f.deploy(`{"name":"auto","initial_place":"in","places":[{"id":"in"},{"id":"mid"},{"id":"out"}],"transitions":[
 		{"id":"go","from":"in","to":"mid"},{"id":"on","from":"mid","to":"out","auto":true}]}`)
-	eventually(t, "the durable is there", func() bool { return len(f.durables(auto.Stream)) == 1 })
+	servicetest.Eventually(t, "the durable is there", func() bool { return len(f.durables(auto.Stream)) == 1 })
 	// The server filters: what leads elsewhere is not asked for.
 	for _, subject := range f.durables(auto.Stream)[0].Config.FilterSubjects {
 		if strings.HasSuffix(subject, ".on") {
@@ -384,7 +385,7 @@ func TestAWorkflowWithoutAutomaticTransitionsHasNoDurable(t *testing.T) {
 	if found := f.durables(plain.Stream); len(found) > 0 {
 		t.Errorf("there are %d durables", len(found))
 	}
-	do(f, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "auto", Confirm: "auto"})
+	servicetest.Do(f.t, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "auto", Confirm: "auto"})
 	root := f.create("plain", `{}`)
 	f.fire(root.ID, "go")
 }
@@ -398,9 +399,9 @@ func TestAutomaticFiringsGoOnAfterARestartOfEverything(t *testing.T) {
 	root := f.create("lasting", `{}`)
 	f.becomes(root.ID, map[string]int{"in": 1})
 	f.restart()
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"ready":true}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"ready":true}`)})
 	f.becomes(root.ID, map[string]int{"out": 1})
-	if rule := do(f, f.RuleGet, wire.RuleGetRequest{ID: "is_ready"}); rule.Version != 1 || rule.Author != "alice" {
+	if rule := servicetest.Do(f.t, f.RuleGet, wire.RuleGetRequest{ID: "is_ready"}); rule.Version != 1 || rule.Author != "alice" {
 		t.Errorf("the rule is %+v", rule)
 	}
 }

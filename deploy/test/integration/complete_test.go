@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -25,7 +26,7 @@ func TestAResultIsRecordedWhereTheTokenStands(t *testing.T) {
 	token := f.create("loop", `{"text":"x"}`)
 	request := succeeded(token, `{"words":7.0,"gone":null,"old":true}`)
 	request.Data = json.RawMessage(`{"words":7}`)
-	reply := do(f, f.TransitionComplete, request)
+	reply := servicetest.Do(f.t, f.TransitionComplete, request)
 	if !reply.Success || reply.Token.Place != "a" || reply.Token.ArrivalSequence != token.ArrivalSequence || string(reply.Token.Data) != `{"text":"x","words":7}` {
 		t.Errorf("have %+v with %s", reply, reply.Token.Data)
 	}
@@ -33,7 +34,7 @@ func TestAResultIsRecordedWhereTheTokenStands(t *testing.T) {
 	if string(reply.Token.Metadata) != want {
 		t.Errorf("metadata is %s, want %s", reply.Token.Metadata, want)
 	}
-	if n := f.stored(w.Stream, wire.LifecycleSubject(w.ID, token.ID, wire.LifecycleFunctionExecuted)); n != 1 {
+	if n := f.Stored(w.Stream, wire.LifecycleSubject(w.ID, token.ID, wire.LifecycleFunctionExecuted)); n != 1 {
 		t.Errorf("%d events say that a function was executed", n)
 	}
 
@@ -42,17 +43,17 @@ func TestAResultIsRecordedWhereTheTokenStands(t *testing.T) {
 	failed.Outcome, failed.Output, failed.Data, failed.Attempts, failed.DurationMS = wire.OutcomeFailure, nil, nil, 0, 0
 	failed.Error = json.RawMessage(`{"message":"no"}`)
 	const replaced = `{"function_outputs":{"word_count":{"error":{"message":"no"},"success":false}}}`
-	if got := do(f, f.TransitionComplete, failed).Token; string(got.Metadata) != replaced {
+	if got := servicetest.Do(f.t, f.TransitionComplete, failed).Token; string(got.Metadata) != replaced {
 		t.Errorf("metadata is %s, want %s", got.Metadata, replaced)
 	}
 	agent := request
 	agent.Kind, agent.Binding, agent.Data, agent.Attempts, agent.DurationMS, agent.Output = wire.KindAgent, "summarizer", nil, 0, 0, json.RawMessage(`"short"`)
 	both := `{"agent_outputs":{"summarizer":{"output":"short","success":true}},` + replaced[1:]
-	if got := do(f, f.TransitionComplete, agent).Token; string(got.Metadata) != both {
+	if got := servicetest.Do(f.t, f.TransitionComplete, agent).Token; string(got.Metadata) != both {
 		t.Errorf("metadata is %s, want %s", got.Metadata, both)
 	}
 	for _, kind := range []string{wire.LifecycleFunctionFailed, wire.LifecycleAgentProcessed} {
-		if n := f.stored(w.Stream, wire.LifecycleSubject(w.ID, token.ID, kind)); n != 1 {
+		if n := f.Stored(w.Stream, wire.LifecycleSubject(w.ID, token.ID, kind)); n != 1 {
 			t.Errorf("%d events say %s", n, kind)
 		}
 	}
@@ -68,14 +69,14 @@ func TestAResultFiresInTheSameEvent(t *testing.T) {
 	token := f.create("loop", `{}`)
 	request := succeeded(token, `1.0`)
 	request.TransitionID, request.RequestID = "go", "run-1"
-	reply := do(f, f.TransitionComplete, request)
+	reply := servicetest.Do(f.t, f.TransitionComplete, request)
 	if reply.Token.Place != "b" || string(reply.Token.Metadata) != `{"function_outputs":{"word_count":{"attempts":1,"duration_ms":12,"output":1.0,"success":true}}}` {
 		t.Errorf("have %+v with %s", reply, reply.Token.Metadata)
 	}
-	if n := f.stored(w.Stream, wire.InstanceSubjects(w.ID, token.ID)); n != 2 {
+	if n := f.Stored(w.Stream, wire.InstanceSubjects(w.ID, token.ID)); n != 2 {
 		t.Errorf("a creation and a result that fired are %d events", n)
 	}
-	stream, err := f.js.Stream(t.Context(), w.Stream)
+	stream, err := f.JS.Stream(t.Context(), w.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestAResultFiresInTheSameEvent(t *testing.T) {
 		t.Errorf("on %s the event is %+v (-want +have):\n%s", msg.Subject, event, diff)
 	}
 	// The runner that does not know whether it was heard says it again.
-	if again := do(f, f.TransitionComplete, request); again.Instance.NatsSequence != reply.Instance.NatsSequence {
+	if again := servicetest.Do(f.t, f.TransitionComplete, request); again.Instance.NatsSequence != reply.Instance.NatsSequence {
 		t.Errorf("a repeat made %+v", again)
 	}
 }
@@ -104,19 +105,19 @@ func TestAResultComesTooLateForATokenThatWentOn(t *testing.T) {
 	token := f.create("loop", `{}`)
 	late := succeeded(token, `1`)
 	f.fire(token.ID, "go")
-	refused(f, fault.TokenMoved, f.TransitionComplete, late)
+	servicetest.Refused(f.t, fault.TokenMoved, f.TransitionComplete, late)
 	// Back in the same place it has arrived anew: the work belongs to the arrival before.
 	f.fire(token.ID, "back")
-	refused(f, fault.TokenMoved, f.TransitionComplete, late)
+	servicetest.Refused(f.t, fault.TokenMoved, f.TransitionComplete, late)
 	late.TransitionID = "go"
-	refused(f, fault.TokenMoved, f.TransitionComplete, late)
+	servicetest.Refused(f.t, fault.TokenMoved, f.TransitionComplete, late)
 	if got := f.token(token.ID); got.Place != "a" || len(got.Metadata) != 0 {
 		t.Errorf("late results left %+v", got)
 	}
 	f.fire(token.ID, "finish")
-	refused(f, fault.TokenMoved, f.TransitionComplete, late)
+	servicetest.Refused(f.t, fault.TokenMoved, f.TransitionComplete, late)
 	late.ArrivalSequence = 0
-	refused(f, fault.InvalidField, f.TransitionComplete, late)
+	servicetest.Refused(f.t, fault.InvalidField, f.TransitionComplete, late)
 }
 
 func TestAResultForASuspendedInstanceIsKept(t *testing.T) {
@@ -124,12 +125,12 @@ func TestAResultForASuspendedInstanceIsKept(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(loop("loop"))
 	token := f.create("loop", `{}`)
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: token.ID})
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: token.ID})
 	request := succeeded(token, `1`)
 	request.TransitionID = "go"
-	refused(f, fault.InstanceSuspended, f.TransitionComplete, request)
+	servicetest.Refused(f.t, fault.InstanceSuspended, f.TransitionComplete, request)
 	request.TransitionID = ""
-	if got := do(f, f.TransitionComplete, request); got.Instance.Status != wire.StatusSuspended || len(got.Token.Metadata) == 0 {
+	if got := servicetest.Do(f.t, f.TransitionComplete, request); got.Instance.Status != wire.StatusSuspended || len(got.Token.Metadata) == 0 {
 		t.Errorf("have %+v", got)
 	}
 }

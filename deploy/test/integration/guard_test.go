@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 )
@@ -27,7 +28,7 @@ const guarded = `{"name":"guarded","initial_place":"draft",
 
 func (f *fleet) rule(id, condition string) wire.Rule {
 	f.t.Helper()
-	return do(f, f.RuleCreate, wire.RuleCreateRequest{ID: id, Condition: json.RawMessage(condition), Origin: wire.Origin{TriggeredBy: "alice"}})
+	return servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{ID: id, Condition: json.RawMessage(condition), Origin: wire.Origin{TriggeredBy: "alice"}})
 }
 
 func (f *fleet) guardedWorkflow() wire.Workflow {
@@ -60,8 +61,8 @@ func TestARejectedFiringChangesNothingAndSaysWhy(t *testing.T) {
 	f := newTestFleet(t)
 	w := f.guardedWorkflow()
 	root := f.create("guarded", `{"amount":500,"pages":3}`)
-	before, stored := f.instance(root.ID), f.stored(w.Stream, ">")
-	refusal := refused(f, fault.RuleRejected, f.TransitionFire, wire.FireRequest{TokenID: root.ID, TransitionID: "submit", Origin: wire.Origin{RequestID: "r1"}})
+	before, stored := f.instance(root.ID), f.Stored(w.Stream, ">")
+	refusal := servicetest.Refused(f.t, fault.RuleRejected, f.TransitionFire, wire.FireRequest{TokenID: root.ID, TransitionID: "submit", Origin: wire.Origin{RequestID: "r1"}})
 	if refusal.Code.Status() != 422 || refusal.Details["transition_id"] != "submit" {
 		t.Errorf("refused with %+v", refusal)
 	}
@@ -82,20 +83,20 @@ func TestARejectedFiringChangesNothingAndSaysWhy(t *testing.T) {
 	if diff := cmp.Diff(before, f.instance(root.ID)); diff != "" {
 		t.Errorf("the instance has changed:\n%s", diff)
 	}
-	if now := f.stored(w.Stream, ">"); now != stored {
+	if now := f.Stored(w.Stream, ">"); now != stored {
 		t.Errorf("the refusal left %d messages", now-stored)
 	}
 	// The same request id is judged anew, and now it passes.
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"reviewer":"bob","amount":50}`)})
-	do(f, f.RuleUpdate, wire.RuleUpdateRequest{ID: "is_small", Condition: json.RawMessage(`"token.data.amount < 100"`)})
-	reply := do(f, f.TransitionFire, wire.FireRequest{
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"reviewer":"bob","amount":50}`)})
+	servicetest.Do(f.t, f.RuleUpdate, wire.RuleUpdateRequest{ID: "is_small", Condition: json.RawMessage(`"token.data.amount < 100"`)})
+	reply := servicetest.Do(f.t, f.TransitionFire, wire.FireRequest{
 		TokenID: root.ID, TransitionID: "submit", Metadata: json.RawMessage(`{"channel":"web"}`), Origin: wire.Origin{RequestID: "r1"},
 	})
 	if reply.Token.Place != "review" {
 		t.Errorf("it moved to %s", reply.Token.Place)
 	}
 	// The event says which versions let it pass.
-	records := do(f, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records
+	records := servicetest.Do(f.t, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records
 	if got, want := string(records[1].Metadata), `{"channel":"web","rules":{"has_reviewer":1,"is_small":2}}`; got != want {
 		t.Errorf("the event says %s, want %s", got, want)
 	}
@@ -109,19 +110,19 @@ func TestAGuardSeesThePatchOfTheRequestAndTheResultOfWork(t *testing.T) {
 		{"id":"count","from":"b","to":"c","when":"token.function_succeeded('word_count') && token.function_output('word_count').words > 10"}]}`)
 	root := f.create("patched", `{"author":"alice"}`)
 	sign := wire.FireRequest{TokenID: root.ID, TransitionID: "sign", Data: json.RawMessage(`{"approver":"alice"}`)}
-	refused(f, fault.RuleRejected, f.TransitionFire, sign)
+	servicetest.Refused(f.t, fault.RuleRejected, f.TransitionFire, sign)
 	sign.Data = json.RawMessage(`{"approver":"bob"}`)
-	token := do(f, f.TransitionFire, sign).Token
+	token := servicetest.Do(f.t, f.TransitionFire, sign).Token
 	result := wire.CompleteRequest{
 		InstanceID: root.ID, TokenID: root.ID, ArrivalSequence: token.ArrivalSequence, Binding: "word_count", Kind: wire.KindFunction,
 		Outcome: wire.OutcomeSuccess, Output: json.RawMessage(`{"words":7}`), TransitionID: "count",
 	}
-	refusal := refused(f, fault.RuleRejected, f.TransitionComplete, result)
+	refusal := servicetest.Refused(f.t, fault.RuleRejected, f.TransitionComplete, result)
 	if !strings.Contains(refusal.Message, "7") {
 		t.Errorf("the refusal is %q", refusal.Message)
 	}
 	result.Output = json.RawMessage(`{"words":12}`)
-	if moved := do(f, f.TransitionComplete, result); moved.Token.Place != "c" {
+	if moved := servicetest.Do(f.t, f.TransitionComplete, result); moved.Token.Place != "c" {
 		t.Errorf("it moved to %s", moved.Token.Place)
 	}
 }
@@ -135,9 +136,9 @@ func TestADueTimeoutAsksTheGuard(t *testing.T) {
 		*token = f.create("guarded", data)
 		f.fire(token.ID, "submit")
 	}
-	eventually(t, "the urgent one is escalated", func() bool { return f.token(urgent.ID).Place == "escalated" })
-	eventually(t, "both time-outs are worked off", func() bool {
-		return f.stored(wire.StreamTimers, "timers.*.timeout."+w.ID+".>") == 0
+	servicetest.Eventually(t, "the urgent one is escalated", func() bool { return f.token(urgent.ID).Place == "escalated" })
+	servicetest.Eventually(t, "both time-outs are worked off", func() bool {
+		return f.Stored(wire.StreamTimers, "timers.*.timeout."+w.ID+".>") == 0
 	})
 	if place := f.token(calm.ID).Place; place != "review" {
 		t.Errorf("the calm one stands in %s", place)
@@ -150,9 +151,9 @@ func TestWithoutTheRulesServiceGuardedFiringsFailClosed(t *testing.T) {
 	f.guardedWorkflow()
 	one := f.create("guarded", `{"reviewer":"bob","pages":2}`)
 	other := f.create("guarded", `{}`)
-	f.stopAll(rules.Name)
+	f.Stop(rules.Name)
 
-	once := client.New(f.nc, client.WithoutRetry())
+	once := client.New(f.NC, client.WithoutRetry())
 	fire := func(token, transition string) error {
 		// The time-out of a firing's guard is two seconds.
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
@@ -170,19 +171,19 @@ func TestWithoutTheRulesServiceGuardedFiringsFailClosed(t *testing.T) {
 	if err := fire(other.ID, "finish"); err != nil {
 		t.Errorf("a firing without guards: %v", err)
 	}
-	available := do(f, f.TransitionAvailable, wire.AvailableRequest{TokenID: one.ID}).Transitions
+	available := servicetest.Do(f.t, f.TransitionAvailable, wire.AvailableRequest{TokenID: one.ID}).Transitions
 	if len(available) != 2 || available[0].Enabled || available[0].Explanation == "" || !available[1].Enabled {
 		t.Errorf("available are %+v", available)
 	}
-	refused(f, fault.RulesMissing, once.WorkflowCreate, wire.WorkflowCreateRequest{Definition: json.RawMessage(strings.Replace(guarded, `"guarded"`, `"another"`, 1))})
+	servicetest.Refused(f.t, fault.RulesMissing, once.WorkflowCreate, wire.WorkflowCreateRequest{Definition: json.RawMessage(strings.Replace(guarded, `"guarded"`, `"another"`, 1))})
 	f.deploy(strings.Replace(strings.Replace(guarded, `"guarded"`, `"unruled"`, 1), `"rules":["has_reviewer","is_small"],`, "", 1))
 
 	// A copy that hangs, and never answers.
-	hung, err := f.nc.QueueSubscribe(wire.SubjectRuleGuard, "q", func(*nats.Msg) {})
+	hung, err := f.NC.QueueSubscribe(wire.SubjectRuleGuard, "q", func(*nats.Msg) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.nc.Flush(); err != nil {
+	if err := f.NC.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	closed("a copy that hangs")
@@ -212,7 +213,7 @@ func TestWithoutTheRulesServiceGuardedFiringsFailClosed(t *testing.T) {
 
 	// Once nobody has answered for a while, nobody waits: not even behind those of one's own
 	// instance.
-	hung, err = f.nc.QueueSubscribe(wire.SubjectRuleGuard, "q", func(*nats.Msg) {})
+	hung, err = f.NC.QueueSubscribe(wire.SubjectRuleGuard, "q", func(*nats.Msg) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +235,7 @@ func TestWithoutTheRulesServiceGuardedFiringsFailClosed(t *testing.T) {
 	}
 
 	f.startOne(rules.Name)
-	eventually(t, "guarded firings go on", func() bool { return fire(one.ID, "submit") == nil })
+	servicetest.Eventually(t, "guarded firings go on", func() bool { return fire(one.ID, "submit") == nil })
 	if err := fire(one.ID, "finish"); err != nil {
 		t.Errorf("with the service back, without guards: %v", err)
 	}
@@ -244,8 +245,8 @@ func TestUnknownRulesAndFaultyConditionsAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newTestFleet(t)
 	f.rule("known", `"true"`)
-	do(f, f.RuleCreate, wire.RuleCreateRequest{ID: "elsewhere", WorkflowID: "another", Condition: json.RawMessage(`"true"`)})
-	do(f, f.RuleCreate, wire.RuleCreateRequest{ID: "ours", WorkflowID: "strict", Condition: json.RawMessage(`"true"`)})
+	servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{ID: "elsewhere", WorkflowID: "another", Condition: json.RawMessage(`"true"`)})
+	servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{ID: "ours", WorkflowID: "strict", Condition: json.RawMessage(`"true"`)})
 	definition := `{"name":"strict","initial_place":"a","places":[{"id":"a"},{"id":"b"}],"transitions":[
 		{"id":"go","from":"a","to":"b","rules":["known","unknown","elsewhere","ours"],"when":"token.plce == 'a'"},
 		{"id":"on","from":"a","to":"b","rules":["when"],"when":"token.data.x >"}]}`
@@ -253,7 +254,7 @@ func TestUnknownRulesAndFaultyConditionsAreRefusedAtOnce(t *testing.T) {
 		"transitions[0].rules[1]": "unknown_rule", "transitions[0].rules[2]": "unknown_rule", "transitions[1].rules[0]": "unknown_rule",
 		"transitions[0].when": "invalid_condition", "transitions[1].when": "invalid_condition",
 	}
-	reply := do(f, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: json.RawMessage(definition)})
+	reply := servicetest.Do(f.t, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: json.RawMessage(definition)})
 	got := map[string]string{}
 	for _, p := range reply.Problems {
 		got[p.Path] = p.Code
@@ -261,18 +262,18 @@ func TestUnknownRulesAndFaultyConditionsAreRefusedAtOnce(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || reply.Valid {
 		t.Errorf("problems (-want +got):\n%s\n%+v", diff, reply.Problems)
 	}
-	refused(f, fault.InvalidDefinition, f.WorkflowCreate, wire.WorkflowCreateRequest{Definition: json.RawMessage(definition)})
+	servicetest.Refused(f.t, fault.InvalidDefinition, f.WorkflowCreate, wire.WorkflowCreateRequest{Definition: json.RawMessage(definition)})
 	sound := strings.NewReplacer(`,"unknown","elsewhere"`, "", `"rules":["when"],`, "", "token.plce", "token.place", "token.data.x >", "token.data.x > 1").Replace(definition)
 	f.deploy(sound)
 	token := f.create("strict", `{}`)
 	f.fire(token.ID, "go")
 	// A rule of the workflow itself, by its UUID: for the next version.
-	do(f, f.RuleCreate, wire.RuleCreateRequest{ID: "own", WorkflowID: token.WorkflowID, Condition: json.RawMessage(`"true"`)})
+	servicetest.Do(f.t, f.RuleCreate, wire.RuleCreateRequest{ID: "own", WorkflowID: token.WorkflowID, Condition: json.RawMessage(`"true"`)})
 	next := strings.Replace(sound, `"ours"`, `"own"`, 1)
-	if reply := do(f, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: json.RawMessage(next)}); !reply.Valid {
+	if reply := servicetest.Do(f.t, f.WorkflowValidate, wire.WorkflowValidateRequest{Definition: json.RawMessage(next)}); !reply.Valid {
 		t.Errorf("the next version: %+v", reply.Problems)
 	}
-	do(f, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "strict", Definition: json.RawMessage(next)})
+	servicetest.Do(f.t, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "strict", Definition: json.RawMessage(next)})
 }
 
 func TestARuleInUseIsNotDeleted(t *testing.T) {
@@ -280,34 +281,34 @@ func TestARuleInUseIsNotDeleted(t *testing.T) {
 	f := newTestFleet(t)
 	f.guardedWorkflow()
 	root := f.create("guarded", `{"reviewer":"bob","pages":2}`)
-	refusal := refused(f, fault.RuleInUse, f.RuleDelete, wire.RuleDeleteRequest{ID: "has_reviewer"})
+	refusal := servicetest.Refused(f.t, fault.RuleInUse, f.RuleDelete, wire.RuleDeleteRequest{ID: "has_reviewer"})
 	if !strings.Contains(refusal.Message, "guarded") || cmp.Diff([]any{"guarded"}, refusal.Details["workflows"]) != "" {
 		t.Errorf("refused with %+v", refusal)
 	}
 	// The next version does without it, but an instance still runs on the first.
-	do(f, f.WorkflowUpdate, wire.WorkflowUpdateRequest{
+	servicetest.Do(f.t, f.WorkflowUpdate, wire.WorkflowUpdateRequest{
 		WorkflowID: "guarded", Definition: json.RawMessage(strings.Replace(guarded, `"has_reviewer",`, "", 1)),
 	})
-	refused(f, fault.RuleInUse, f.RuleDelete, wire.RuleDeleteRequest{ID: "has_reviewer"})
+	servicetest.Refused(f.t, fault.RuleInUse, f.RuleDelete, wire.RuleDeleteRequest{ID: "has_reviewer"})
 	f.fire(root.ID, "finish")
 	deletion := wire.RuleDeleteRequest{ID: "has_reviewer", Origin: wire.Origin{RequestID: "d1"}}
-	first := do(f, f.RuleDelete, deletion)
-	if again := do(f, f.RuleDelete, deletion); cmp.Diff(first, again) != "" {
+	first := servicetest.Do(f.t, f.RuleDelete, deletion)
+	if again := servicetest.Do(f.t, f.RuleDelete, deletion); cmp.Diff(first, again) != "" {
 		t.Errorf("the repeat answered %+v", again)
 	}
-	refused(f, fault.RuleNotFound, f.RuleGet, wire.RuleGetRequest{ID: "has_reviewer"})
-	refused(f, fault.RuleNotFound, f.RuleDelete, wire.RuleDeleteRequest{ID: "has_reviewer"})
+	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleGet, wire.RuleGetRequest{ID: "has_reviewer"})
+	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleDelete, wire.RuleDeleteRequest{ID: "has_reviewer"})
 	// What was once a version stays one.
 	if again := f.rule("has_reviewer", `"true"`); again.Version != 2 {
 		t.Errorf("made anew it has version %d", again.Version)
 	}
-	if again := do(f, f.RuleDelete, deletion); cmp.Diff(first, again) != "" {
+	if again := servicetest.Do(f.t, f.RuleDelete, deletion); cmp.Diff(first, again) != "" {
 		t.Errorf("the late repeat answered %+v", again)
 	}
-	if now := do(f, f.RuleGet, wire.RuleGetRequest{ID: "has_reviewer"}); now.Version != 2 {
+	if now := servicetest.Do(f.t, f.RuleGet, wire.RuleGetRequest{ID: "has_reviewer"}); now.Version != 2 {
 		t.Errorf("after the late repeat the rule is %+v", now)
 	}
-	versions := do(f, f.RuleHistory, wire.RuleHistoryRequest{ID: "has_reviewer"}).Versions
+	versions := servicetest.Do(f.t, f.RuleHistory, wire.RuleHistoryRequest{ID: "has_reviewer"}).Versions
 	if len(versions) != 2 || versions[0].Version != 1 || versions[1].Version != 2 {
 		t.Errorf("its history is %+v", versions)
 	}
@@ -320,7 +321,7 @@ func TestAvailableExplainsEveryTransition(t *testing.T) {
 	root := f.create("guarded", `{"reviewer":"bob","amount":500,"pages":2}`)
 	byID := func() map[string]wire.AvailableTransition {
 		all := map[string]wire.AvailableTransition{}
-		for _, a := range do(f, f.TransitionAvailable, wire.AvailableRequest{TokenID: root.ID}).Transitions {
+		for _, a := range servicetest.Do(f.t, f.TransitionAvailable, wire.AvailableRequest{TokenID: root.ID}).Transitions {
 			all[a.TransitionID] = a
 		}
 		return all
@@ -335,7 +336,7 @@ func TestAvailableExplainsEveryTransition(t *testing.T) {
 		said["is_small"].Passed || !strings.Contains(said["is_small"].Explanation, "500") || !said["when"].Passed {
 		t.Errorf("submit says %+v", said)
 	}
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"amount":5}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"amount":5}`)})
 	if submit = byID()["submit"]; !submit.Enabled || len(submit.RuleResults) != 3 || submit.RuleResults[1].Explanation == "" {
 		t.Errorf("now submit says %+v", submit)
 	}
@@ -351,9 +352,9 @@ func TestAvailableExplainsALargeInstance(t *testing.T) {
 	root := f.create("large", `{}`)
 	split := f.fire(root.ID, "split").Tokens
 	text := strings.Repeat("x", 800_000)
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[0].ID, Data: json.RawMessage(`{"l":"` + text + `"}`)})
-	do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[1].ID, Data: json.RawMessage(`{"r":"` + text + `"}`)})
-	all := do(f, f.TransitionAvailable, wire.AvailableRequest{InstanceID: root.ID}).Transitions
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[0].ID, Data: json.RawMessage(`{"l":"` + text + `"}`)})
+	servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[1].ID, Data: json.RawMessage(`{"r":"` + text + `"}`)})
+	all := servicetest.Do(f.t, f.TransitionAvailable, wire.AvailableRequest{InstanceID: root.ID}).Transitions
 	if len(all) != 2 || !all[0].Enabled || all[1].Enabled || len(all[1].RuleResults) != 1 {
 		t.Errorf("available are %+v", all)
 	}
@@ -369,7 +370,7 @@ func TestAGuardOfHistoryReadsNoUpdates(t *testing.T) {
 	root := f.create("often", `{"text":"`+strings.Repeat("x", 100_000)+`"}`)
 	split := f.fire(root.ID, "split").Tokens
 	for n := range 250 { // 50 MB of events
-		do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[0].ID, Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
+		servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: split[0].ID, Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
 	}
 	f.fire(split[0].ID, "go")
 }
@@ -379,10 +380,10 @@ func TestARuleIsEvaluatedWithoutSideEffects(t *testing.T) {
 	f := newTestFleet(t)
 	w := f.guardedWorkflow()
 	root := f.create("guarded", `{"amount":500,"pages":2}`)
-	then := do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"reviewer":"bob"}`)})
+	then := servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"reviewer":"bob"}`)})
 	stands := f.token(root.ID).NatsTimestamp
-	now := do(f, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"reviewer":null,"amount":5}`)})
-	stored := f.stored(w.Stream, ">")
+	now := servicetest.Do(f.t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: root.ID, Data: json.RawMessage(`{"reviewer":null,"amount":5}`)})
+	stored := f.Stored(w.Stream, ">")
 	tests := map[string]struct {
 		request wire.RuleEvaluateRequest
 		passed  bool
@@ -400,7 +401,7 @@ func TestARuleIsEvaluatedWithoutSideEffects(t *testing.T) {
 		"of age":          {wire.RuleEvaluateRequest{Condition: json.RawMessage(`"token.age() < duration('1h') && token.time_in_place() < duration('1h')"`), TokenID: root.ID}, true, ""},
 	}
 	for name, test := range tests {
-		reply := do(f, f.RuleEvaluate, test.request)
+		reply := servicetest.Do(f.t, f.RuleEvaluate, test.request)
 		if reply.Passed != test.passed || !strings.Contains(reply.Explanation, test.says) || reply.Explanation == "" {
 			t.Errorf("%s: got %+v", name, reply)
 		}
@@ -408,19 +409,19 @@ func TestARuleIsEvaluatedWithoutSideEffects(t *testing.T) {
 			t.Errorf("%s: no revision in %+v", name, reply)
 		}
 	}
-	if reply := do(f, f.RuleEvaluate, tests["a tree"].request); len(reply.SubResults) != 2 || !reply.SubResults[0].Passed || reply.SubResults[1].Passed {
+	if reply := servicetest.Do(f.t, f.RuleEvaluate, tests["a tree"].request); len(reply.SubResults) != 2 || !reply.SubResults[0].Passed || reply.SubResults[1].Passed {
 		t.Errorf("the parts of a tree are %+v", reply.SubResults)
 	}
-	if again := f.token(root.ID); again.NatsSequence != now.NatsSequence || f.stored(w.Stream, ">") != stored {
+	if again := f.token(root.ID); again.NatsSequence != now.NatsSequence || f.Stored(w.Stream, ">") != stored {
 		t.Error("evaluating has left something")
 	}
 	// A token that was read can be given as it is, and a document is taken as it would be stored.
 	pasted := wire.GivenToken{ID: now.ID, Place: now.Place, Data: now.Data, NatsSequence: now.NatsSequence, NatsSubject: now.NatsSubject}
-	if reply := do(f, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "is_small", Token: &pasted}); !reply.Passed {
+	if reply := servicetest.Do(f.t, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "is_small", Token: &pasted}); !reply.Passed {
 		t.Errorf("a pasted token: %+v", reply)
 	}
 	pasted.Data = json.RawMessage(`{"reviewer":null}`)
-	if reply := do(f, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "has_reviewer", Token: &pasted}); reply.Passed {
+	if reply := servicetest.Do(f.t, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "has_reviewer", Token: &pasted}); reply.Passed {
 		t.Errorf("what is null is not there: %+v", reply)
 	}
 	pasted.Data = json.RawMessage(`[1]`)
@@ -437,8 +438,8 @@ func TestARuleIsEvaluatedWithoutSideEffects(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	refused(f, fault.RuleNotFound, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "no_such", TokenID: root.ID})
-	refused(f, fault.VersionNotFound, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "is_small", Version: 9, TokenID: root.ID})
+	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "no_such", TokenID: root.ID})
+	servicetest.Refused(f.t, fault.VersionNotFound, f.RuleEvaluate, wire.RuleEvaluateRequest{RuleID: "is_small", Version: 9, TokenID: root.ID})
 }
 
 // A token knows where it came from also through a split, and not where its sibling went.
@@ -453,7 +454,7 @@ func TestHistoryGoesThroughSplits(t *testing.T) {
 	split := f.fire(root.ID, "split")
 	f.fire(split.Tokens[0].ID, "move")
 	left := func(token, place string) bool {
-		return do(f, f.RuleEvaluate, wire.RuleEvaluateRequest{
+		return servicetest.Do(f.t, f.RuleEvaluate, wire.RuleEvaluateRequest{
 			Condition: json.RawMessage(`"token.has_transitioned_from('` + place + `')"`), TokenID: token,
 		}).Passed
 	}
@@ -479,21 +480,21 @@ func TestARuleHoldsForEveryCopyAtOnce(t *testing.T) {
 		{"id":"go","from":"a","to":"b","rules":["gate"]},{"id":"back","from":"b","to":"a"},{"id":"end","from":"b","to":"c"}]}`)
 	root := f.create("gated", `{}`)
 	for range 20 {
-		refused(f, fault.RuleRejected, f.TransitionFire, wire.FireRequest{TokenID: root.ID, TransitionID: "go"})
-		do(f, f.RuleUpdate, wire.RuleUpdateRequest{ID: "gate", Condition: json.RawMessage(`"true"`)})
+		servicetest.Refused(f.t, fault.RuleRejected, f.TransitionFire, wire.FireRequest{TokenID: root.ID, TransitionID: "go"})
+		servicetest.Do(f.t, f.RuleUpdate, wire.RuleUpdateRequest{ID: "gate", Condition: json.RawMessage(`"true"`)})
 		f.fire(root.ID, "go")
-		do(f, f.RuleUpdate, wire.RuleUpdateRequest{ID: "gate", Condition: json.RawMessage(`"false"`)})
+		servicetest.Do(f.t, f.RuleUpdate, wire.RuleUpdateRequest{ID: "gate", Condition: json.RawMessage(`"false"`)})
 		f.fire(root.ID, "back")
-		eventually(t, "every copy knows", func() bool {
+		servicetest.Eventually(t, "every copy knows", func() bool {
 			for range 6 {
-				if r := do(f, f.TransitionAvailable, wire.AvailableRequest{TokenID: root.ID}).Transitions[0]; r.Enabled {
+				if r := servicetest.Do(f.t, f.TransitionAvailable, wire.AvailableRequest{TokenID: root.ID}).Transitions[0]; r.Enabled {
 					return false
 				}
 			}
 			return true
 		})
 	}
-	if v := do(f, f.RuleGet, wire.RuleGetRequest{ID: "gate"}).Version; v != 41 {
+	if v := servicetest.Do(f.t, f.RuleGet, wire.RuleGetRequest{ID: "gate"}).Version; v != 41 {
 		t.Errorf("the rule has version %d", v)
 	}
 }

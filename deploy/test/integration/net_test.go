@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -25,22 +26,22 @@ func TestASplitAndItsJoin(t *testing.T) {
 	if len(split.Tokens) != 2 || split.Token.ID != split.Tokens[0].ID || split.Tokens[0].Place != "legal" || split.Tokens[1].Place != "finance" || len(split.Instance.Tokens) != 0 {
 		t.Fatalf("the split made %+v", split)
 	}
-	refused(f, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: root.ID})
-	refused(f, fault.TokenEnded, f.TransitionFire, wire.FireRequest{TokenID: root.ID, TransitionID: "check"})
+	servicetest.Refused(f.t, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: root.ID})
+	servicetest.Refused(f.t, fault.TokenEnded, f.TransitionFire, wire.FireRequest{TokenID: root.ID, TransitionID: "check"})
 	legal, finance := split.Tokens[0], split.Tokens[1]
-	do(f, f.TransitionFire, wire.FireRequest{TokenID: legal.ID, TransitionID: "pass_legal", Data: json.RawMessage(`{"by":"legal","legal":true}`)})
+	servicetest.Do(f.t, f.TransitionFire, wire.FireRequest{TokenID: legal.ID, TransitionID: "pass_legal", Data: json.RawMessage(`{"by":"legal","legal":true}`)})
 	if diff := cmp.Diff(map[string]int{"legal_ok": 1, "finance": 1}, f.marking(root.ID)); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
 	}
-	refused(f, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "conclude"})
+	servicetest.Refused(f.t, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "conclude"})
 	enabled := map[string]bool{}
-	for _, a := range do(f, f.TransitionAvailable, wire.AvailableRequest{InstanceID: root.ID}).Transitions {
+	for _, a := range servicetest.Do(f.t, f.TransitionAvailable, wire.AvailableRequest{InstanceID: root.ID}).Transitions {
 		enabled[a.TransitionID] = a.Enabled
 	}
 	if diff := cmp.Diff(map[string]bool{"conclude": false, "pass_finance": true}, enabled); diff != "" {
 		t.Errorf("available (-want +have):\n%s", diff)
 	}
-	do(f, f.TransitionFire, wire.FireRequest{TokenID: finance.ID, TransitionID: "pass_finance", Data: json.RawMessage(`{"by":"finance","n":null}`)})
+	servicetest.Do(f.t, f.TransitionFire, wire.FireRequest{TokenID: finance.ID, TransitionID: "pass_finance", Data: json.RawMessage(`{"by":"finance","n":null}`)})
 	joined := f.join(root.ID, "conclude")
 	// In the order of the inputs, the later one wins.
 	if joined.Instance.Status != wire.StatusCompleted || string(joined.Token.Data) != `{"by":"finance","legal":true,"n":1}` || len(joined.Tokens) != 0 {
@@ -64,7 +65,7 @@ func TestATokenForEachElementAndAJoinOfThemAll(t *testing.T) {
 			{"id":"gather","inputs":[{"place":"item_done","count":"all"}],"outputs":["out"]}]}`)
 	root := f.create("order", `{"items":["a",{"b":1.0},"c"]}`)
 	bad := f.create("order", `{"items":"none"}`)
-	refused(f, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{TokenID: bad.ID, TransitionID: "unpack"})
+	servicetest.Refused(f.t, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{TokenID: bad.ID, TransitionID: "unpack"})
 	items := f.fire(root.ID, "unpack").Tokens
 	if len(items) != 3 {
 		t.Fatalf("three elements made %d tokens", len(items))
@@ -79,7 +80,7 @@ func TestATokenForEachElementAndAJoinOfThemAll(t *testing.T) {
 		}
 	}
 	for i, item := range items {
-		refused(f, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "gather"})
+		servicetest.Refused(f.t, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "gather"})
 		f.fire(item.ID, "work")
 		if diff := cmp.Diff(i+1, f.marking(root.ID)["item_done"]); diff != "" {
 			t.Errorf("(-want +have):\n%s", diff)
@@ -105,8 +106,8 @@ func TestAJoinOfAllWaitsForTheLivingOnly(t *testing.T) {
 	items := f.fire(root.ID, "unpack").Tokens
 	f.fire(items[0].ID, "work")
 	f.fire(items[2].ID, "work")
-	refused(f, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "gather"})
-	do(f, f.TokenCancel, wire.TokenCancelRequest{TokenID: items[1].ID})
+	servicetest.Refused(f.t, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "gather"})
+	servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{TokenID: items[1].ID})
 	if got := f.join(root.ID, "gather"); got.Instance.Status != wire.StatusCompleted {
 		t.Errorf("have %+v", got)
 	}
@@ -126,7 +127,7 @@ func TestArcsCountTokens(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"pool": 1, "out": 2}, f.marking(root.ID)); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
 	}
-	refused(f, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "pair"})
+	servicetest.Refused(f.t, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{InstanceID: root.ID, TransitionID: "pair"})
 	if got := f.instance(root.ID); got.Status != wire.StatusActive || got.Visits["pool"] != 5 || got.Visits["out"] != 2 {
 		t.Errorf("have %+v", got)
 	}
@@ -137,20 +138,20 @@ func TestAFiringIsFenced(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(loop("loop"))
 	first := f.create("loop", `{}`)
-	moved := do(f, f.TransitionFire, wire.FireRequest{
+	moved := servicetest.Do(f.t, f.TransitionFire, wire.FireRequest{
 		TokenID: first.ID, TransitionID: "go", FromPlace: "a", ToPlace: "b", ExpectedSequence: first.NatsSequence, ArrivalSequence: first.ArrivalSequence,
 		Data: json.RawMessage(`{"n":1.0}`), Metadata: json.RawMessage(`{"why":"test"}`), Origin: wire.Origin{TriggeredBy: "alice"},
 	})
 	if moved.Token.ID != first.ID || moved.Token.Place != "b" || string(moved.Token.Data) != `{"n":1.0}` || string(moved.Token.Metadata) != `{"why":"test"}` || !moved.Success {
 		t.Errorf("have %+v", moved)
 	}
-	refused(f, fault.SequenceMismatch, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "back", ExpectedSequence: first.NatsSequence})
-	refused(f, fault.TokenMoved, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "back", ArrivalSequence: first.ArrivalSequence})
-	refused(f, fault.PlaceMismatch, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "back", ToPlace: "end"})
-	refused(f, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "go"})
-	refused(f, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "jump"})
-	refused(f, fault.InvalidField, f.TransitionFire, wire.FireRequest{TransitionID: "back"})
-	refused(f, fault.InvalidField, f.TransitionFire, wire.FireRequest{TokenID: first.ID})
+	servicetest.Refused(f.t, fault.SequenceMismatch, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "back", ExpectedSequence: first.NatsSequence})
+	servicetest.Refused(f.t, fault.TokenMoved, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "back", ArrivalSequence: first.ArrivalSequence})
+	servicetest.Refused(f.t, fault.PlaceMismatch, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "back", ToPlace: "end"})
+	servicetest.Refused(f.t, fault.TransitionNotEnabled, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "go"})
+	servicetest.Refused(f.t, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: first.ID, TransitionID: "jump"})
+	servicetest.Refused(f.t, fault.InvalidField, f.TransitionFire, wire.FireRequest{TransitionID: "back"})
+	servicetest.Refused(f.t, fault.InvalidField, f.TransitionFire, wire.FireRequest{TokenID: first.ID})
 	if got := f.token(first.ID); got.NatsSequence != moved.Token.NatsSequence || got.Place != "b" {
 		t.Errorf("refusals left %+v", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -17,37 +18,37 @@ func TestRepeatsAcrossARestartOfEverything(t *testing.T) {
 	f := newTestFleet(t)
 	w := f.deploy(loop("loop"))
 	creation := wire.TokenCreateRequest{WorkflowID: "loop", Data: json.RawMessage(`{"n":1}`), Origin: wire.Origin{RequestID: "create"}}
-	created := do(f, f.TokenCreate, creation)
+	created := servicetest.Do(f.t, f.TokenCreate, creation)
 	firing := wire.FireRequest{TokenID: created.ID, TransitionID: "go", Origin: wire.Origin{RequestID: "fire"}}
-	fired := do(f, f.TransitionFire, firing)
+	fired := servicetest.Do(f.t, f.TransitionFire, firing)
 	update := wire.TokenUpdateRequest{TokenID: created.ID, Data: json.RawMessage(`{"n":2}`), Origin: wire.Origin{RequestID: "update"}}
-	updated := do(f, f.TokenUpdate, update)
+	updated := servicetest.Do(f.t, f.TokenUpdate, update)
 	result := succeeded(fired.Token, `{"ok":true}`)
 	result.TransitionID, result.RequestID = "back", "complete"
-	completed := do(f, f.TransitionComplete, result)
+	completed := servicetest.Do(f.t, f.TransitionComplete, result)
 	end := wire.TokenCancelRequest{InstanceID: created.ID, Origin: wire.Origin{RequestID: "cancel"}}
-	cancelled := do(f, f.TokenCancel, end)
-	events := f.stored(w.Stream, wire.InstanceSubjects(w.ID, created.ID))
+	cancelled := servicetest.Do(f.t, f.TokenCancel, end)
+	events := f.Stored(w.Stream, wire.InstanceSubjects(w.ID, created.ID))
 
 	f.restart()
 	// Only a read knows when the server stored the event; a reply has the event's own time.
 	unread := cmpopts.IgnoreFields(wire.Token{}, "NatsTimestamp")
-	if diff := cmp.Diff(created, do(f, f.TokenCreate, creation), unread); diff != "" {
+	if diff := cmp.Diff(created, servicetest.Do(f.t, f.TokenCreate, creation), unread); diff != "" {
 		t.Errorf("create (-first +again):\n%s", diff)
 	}
-	if diff := cmp.Diff(fired, do(f, f.TransitionFire, firing), unread); diff != "" {
+	if diff := cmp.Diff(fired, servicetest.Do(f.t, f.TransitionFire, firing), unread); diff != "" {
 		t.Errorf("fire (-first +again):\n%s", diff)
 	}
-	if diff := cmp.Diff(updated, do(f, f.TokenUpdate, update), unread); diff != "" {
+	if diff := cmp.Diff(updated, servicetest.Do(f.t, f.TokenUpdate, update), unread); diff != "" {
 		t.Errorf("update (-first +again):\n%s", diff)
 	}
-	if diff := cmp.Diff(completed, do(f, f.TransitionComplete, result), unread); diff != "" {
+	if diff := cmp.Diff(completed, servicetest.Do(f.t, f.TransitionComplete, result), unread); diff != "" {
 		t.Errorf("complete (-first +again):\n%s", diff)
 	}
-	if diff := cmp.Diff(cancelled, do(f, f.TokenCancel, end), unread); diff != "" {
+	if diff := cmp.Diff(cancelled, servicetest.Do(f.t, f.TokenCancel, end), unread); diff != "" {
 		t.Errorf("cancel (-first +again):\n%s", diff)
 	}
-	if n := f.stored(w.Stream, wire.InstanceSubjects(w.ID, created.ID)); n != events {
+	if n := f.Stored(w.Stream, wire.InstanceSubjects(w.ID, created.ID)); n != events {
 		t.Errorf("repeats made %d events of %d", n, events)
 	}
 }
@@ -62,12 +63,12 @@ func TestFiguresCountWhatHappened(t *testing.T) {
 	f.fire(stays.ID, "back")
 	f.fire(stays.ID, "go")
 	f.fire(ends.ID, "finish")
-	do(f, f.TokenCancel, wire.TokenCancelRequest{InstanceID: dropped.ID})
+	servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{InstanceID: dropped.ID})
 	last := f.instance(dropped.ID).NatsSequence
-	do(f, f.TokenList, wire.TokenListRequest{WorkflowID: "loop", MinSequence: last})
+	servicetest.Do(f.t, f.TokenList, wire.TokenListRequest{WorkflowID: "loop", MinSequence: last})
 
 	request := wire.AnalyticsRequest{WorkflowID: "loop", From: from, To: time.Now().Add(time.Minute)}
-	places := do(f, f.AnalyticsPlaces, request)
+	places := servicetest.Do(f.t, f.AnalyticsPlaces, request)
 	type figures struct{ Tokens, Arrivals, Departures, Stays int }
 	got := map[string]figures{}
 	for _, p := range places.Places {
@@ -76,7 +77,7 @@ func TestFiguresCountWhatHappened(t *testing.T) {
 	if diff := cmp.Diff(map[string]figures{"a": {0, 4, 4, 4}, "b": {1, 2, 1, 1}, "end": {1, 1, 0, 0}}, got); diff != "" || places.Window.Truncated {
 		t.Errorf("%+v (-want +have):\n%s", places.Window, diff)
 	}
-	transitions := do(f, f.AnalyticsTransitions, request)
+	transitions := servicetest.Do(f.t, f.AnalyticsTransitions, request)
 	firings := map[string]int{}
 	for _, tr := range transitions.Transitions {
 		firings[tr.TransitionID] = tr.Firings

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
@@ -27,10 +28,10 @@ func (f *fleet) deliver(w wire.Workflow, token wire.Token) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if _, err := f.js.Publish(f.t.Context(), wire.TimerDueSubject(wire.TimerTimeout, w.ID, token.InstanceID, token.ID), body); err != nil {
+	if _, err := f.JS.Publish(f.t.Context(), wire.TimerDueSubject(wire.TimerTimeout, w.ID, token.InstanceID, token.ID), body); err != nil {
 		f.t.Fatal(err)
 	}
-	eventually(f.t, "the due time-out is worked off", func() bool { return f.stored(wire.StreamTimers, "timers.due.>") == 0 })
+	servicetest.Eventually(f.t, "the due time-out is worked off", func() bool { return f.Stored(wire.StreamTimers, "timers.due.>") == 0 })
 }
 
 func TestATimeoutFiresExactlyOnce(t *testing.T) {
@@ -40,7 +41,7 @@ func TestATimeoutFiresExactlyOnce(t *testing.T) {
 	root := f.create("timed", `{"n":1}`)
 	waiting := f.fire(root.ID, "submit").Token
 	var late wire.Token
-	eventually(t, "it is escalated", func() bool {
+	servicetest.Eventually(t, "it is escalated", func() bool {
 		late = f.token(root.ID)
 		return late.Place == "escalated"
 	})
@@ -56,7 +57,7 @@ func TestATimeoutFiresExactlyOnce(t *testing.T) {
 	if got := f.token(root.ID); got.NatsSequence != late.NatsSequence {
 		t.Errorf("repeated deliveries left %+v", got)
 	}
-	records := do(f, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records
+	records := servicetest.Do(f.t, f.TokenHistory, wire.TokenHistoryRequest{TokenID: root.ID}).Records
 	if by := records[len(records)-1].TriggeredBy; by != "timer" {
 		t.Errorf("it was triggered by %q", by)
 	}
@@ -70,16 +71,16 @@ func TestATimeoutIsHeldWhileTheInstanceIsSuspended(t *testing.T) {
 	w := f.deploy(timed("1s"))
 	root := f.create("timed", `{}`)
 	f.fire(root.ID, "submit")
-	do(f, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID})
+	servicetest.Do(f.t, f.InstanceSuspend, wire.InstanceSuspendRequest{InstanceID: root.ID})
 	timer := wire.TimerSetSubject(wire.TimerTimeout, w.ID, root.ID, root.ID)
-	eventually(t, "the time-out is set", func() bool { return f.stored(wire.StreamTimers, timer) == 1 })
-	eventually(t, "it has come, and was dropped", func() bool { return f.stored(wire.StreamTimers, "timers.>") == 0 })
+	servicetest.Eventually(t, "the time-out is set", func() bool { return f.Stored(wire.StreamTimers, timer) == 1 })
+	servicetest.Eventually(t, "it has come, and was dropped", func() bool { return f.Stored(wire.StreamTimers, "timers.>") == 0 })
 	if got := f.token(root.ID); got.Place != "waiting" {
 		t.Errorf("while suspended it went to %s", got.Place)
 	}
-	do(f, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
-	eventually(t, "it is escalated", func() bool { return f.token(root.ID).Place == "escalated" })
-	eventually(t, "no timer is left", func() bool { return f.stored(wire.StreamTimers, "timers.>") == 0 })
+	servicetest.Do(f.t, f.InstanceResume, wire.InstanceResumeRequest{InstanceID: root.ID})
+	servicetest.Eventually(t, "it is escalated", func() bool { return f.token(root.ID).Place == "escalated" })
+	servicetest.Eventually(t, "no timer is left", func() bool { return f.Stored(wire.StreamTimers, "timers.>") == 0 })
 	if got := f.path(root.ID); got != "create submit escalate" {
 		t.Errorf("the path is %s", got)
 	}
@@ -107,7 +108,7 @@ func TestATimeoutIsStaleAfterTheTokenMoved(t *testing.T) {
 	if got := f.instance(root.ID); got.Status != wire.StatusCompleted {
 		t.Errorf("have %+v", got)
 	}
-	eventually(t, "no time-out is set", func() bool { return f.stored(wire.StreamTimers, "timers.*.timeout.>") == 0 })
+	servicetest.Eventually(t, "no time-out is set", func() bool { return f.Stored(wire.StreamTimers, "timers.*.timeout.>") == 0 })
 }
 
 func TestATimeoutSurvivesARestartOfEverything(t *testing.T) {
@@ -119,13 +120,13 @@ func TestATimeoutSurvivesARestartOfEverything(t *testing.T) {
 	// This one's timer may not be set yet when all stops.
 	other := f.create("timed", `{}`)
 	timer := wire.TimerSetSubject(wire.TimerTimeout, w.ID, root.ID, root.ID)
-	eventually(t, "the time-out is set", func() bool { return f.stored(wire.StreamTimers, timer) == 1 })
+	servicetest.Eventually(t, "the time-out is set", func() bool { return f.Stored(wire.StreamTimers, timer) == 1 })
 	f.fire(other.ID, "submit")
 	f.restart()
 	for _, id := range []string{root.ID, other.ID} {
-		eventually(t, "it is escalated", func() bool { return f.token(id).Place == "escalated" })
+		servicetest.Eventually(t, "it is escalated", func() bool { return f.token(id).Place == "escalated" })
 	}
-	eventually(t, "no timer is left", func() bool { return f.stored(wire.StreamTimers, "timers.>") == 0 })
+	servicetest.Eventually(t, "no timer is left", func() bool { return f.Stored(wire.StreamTimers, "timers.>") == 0 })
 	for _, id := range []string{root.ID, other.ID} {
 		if got := f.path(id); got != "create submit escalate" {
 			t.Errorf("the path is %s", got)

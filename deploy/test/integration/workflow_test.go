@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
@@ -21,9 +22,9 @@ func TestArchivingLetsRunningInstancesGoOn(t *testing.T) {
 	f := newTestFleet(t)
 	old := f.deploy(loop("loop"))
 	running := f.create("loop", `{}`)
-	do(f, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: "loop"})
+	servicetest.Do(f.t, f.WorkflowArchive, wire.WorkflowArchiveRequest{WorkflowID: "loop"})
 	// The copies of the other service hear of it a moment later.
-	eventually(t, "the old one takes no instances", func() bool {
+	servicetest.Eventually(t, "the old one takes no instances", func() bool {
 		_, err := f.TokenCreate(t.Context(), wire.TokenCreateRequest{WorkflowID: old.ID})
 		return errors.Is(err, fault.WorkflowArchived)
 	})
@@ -31,12 +32,12 @@ func TestArchivingLetsRunningInstancesGoOn(t *testing.T) {
 	if heir.ID == old.ID {
 		t.Fatal("the new workflow has the old one's id")
 	}
-	eventually(t, "the name leads to the new one", func() bool {
+	servicetest.Eventually(t, "the name leads to the new one", func() bool {
 		young, err := f.TokenCreate(t.Context(), wire.TokenCreateRequest{WorkflowID: "loop"})
 		return err == nil && young.WorkflowID == heir.ID
 	})
 	f.fire(running.ID, "go")
-	do(f, f.TokenInject, wire.TokenInjectRequest{WorkflowID: old.ID, InstanceID: running.ID, Place: "a"})
+	servicetest.Do(f.t, f.TokenInject, wire.TokenInjectRequest{WorkflowID: old.ID, InstanceID: running.ID, Place: "a"})
 	if diff := cmp.Diff(map[string]int{"a": 1, "b": 1}, f.marking(running.ID)); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
 	}
@@ -54,18 +55,18 @@ func TestDeletingTakesTheInstancesAway(t *testing.T) {
 	root := f.create("timed", `{}`)
 	f.fire(root.ID, "submit")
 	f.marking(root.ID)
-	eventually(t, "the time-out is set", func() bool { return f.stored(wire.StreamTimers, "timers.>") == 1 })
-	do(f, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "timed", Confirm: "timed"})
-	eventually(t, "the instance is unknown", func() bool {
+	servicetest.Eventually(t, "the time-out is set", func() bool { return f.Stored(wire.StreamTimers, "timers.>") == 1 })
+	servicetest.Do(f.t, f.WorkflowDelete, wire.WorkflowDeleteRequest{WorkflowID: "timed", Confirm: "timed"})
+	servicetest.Eventually(t, "the instance is unknown", func() bool {
 		_, err := f.TokenGet(t.Context(), wire.TokenGetRequest{TokenID: root.ID})
 		return errors.Is(err, fault.TokenNotFound)
 	})
-	eventually(t, "it does not move either", func() bool {
+	servicetest.Eventually(t, "it does not move either", func() bool {
 		_, err := f.TransitionFire(t.Context(), wire.FireRequest{TokenID: root.ID, TransitionID: "back"})
 		return errors.Is(err, fault.TokenNotFound)
 	})
 	for stream, filter := range map[string]string{wire.StreamPlaces: wire.ViewSubjects(w.ID), wire.StreamTimers: "timers.>"} {
-		if n := f.stored(stream, filter); n != 0 {
+		if n := f.Stored(stream, filter); n != 0 {
 			t.Errorf("%s keeps %d messages", stream, n)
 		}
 	}
@@ -76,27 +77,27 @@ func TestAnInstanceStaysOnItsVersionUntilMigrated(t *testing.T) {
 	f := newTestFleet(t)
 	f.deploy(loop("loop"))
 	old := f.create("loop", `{}`)
-	do(f, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "loop", Definition: json.RawMessage(
+	servicetest.Do(f.t, f.WorkflowUpdate, wire.WorkflowUpdateRequest{WorkflowID: "loop", Definition: json.RawMessage(
 		`{"name":"loop","initial_place":"a","places":[{"id":"a"},{"id":"c"}],"transitions":[{"id":"jump","from":"a","to":"c"}]}`)})
 	var young wire.Token
-	eventually(t, "new instances run on the new version", func() bool {
+	servicetest.Eventually(t, "new instances run on the new version", func() bool {
 		young = f.create("loop", `{}`)
 		return f.instance(young.ID).WorkflowVersion == 2
 	})
-	refused(f, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: old.ID, TransitionID: "jump"})
-	refused(f, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: young.ID, TransitionID: "go"})
-	refused(f, fault.PlaceMismatch, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "loop", InstanceID: old.ID, Place: "c"})
+	servicetest.Refused(f.t, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: old.ID, TransitionID: "jump"})
+	servicetest.Refused(f.t, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: young.ID, TransitionID: "go"})
+	servicetest.Refused(f.t, fault.PlaceMismatch, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "loop", InstanceID: old.ID, Place: "c"})
 	f.restart()
 	f.fire(old.ID, "go")
 	if got := f.fire(young.ID, "jump"); got.Instance.WorkflowVersion != 2 || got.Instance.Status != wire.StatusCompleted {
 		t.Errorf("have %+v", got.Instance)
 	}
-	refused(f, fault.PlaceMismatch, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: old.ID, Version: 2})
-	moved := do(f, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: old.ID, Version: 2, Places: map[string]string{"b": "a"}})
+	servicetest.Refused(f.t, fault.PlaceMismatch, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: old.ID, Version: 2})
+	moved := servicetest.Do(f.t, f.InstanceMigrate, wire.InstanceMigrateRequest{InstanceID: old.ID, Version: 2, Places: map[string]string{"b": "a"}})
 	if moved.WorkflowVersion != 2 || moved.Tokens[0].Place != "a" {
 		t.Errorf("have %+v", moved)
 	}
-	refused(f, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: old.ID, TransitionID: "back"})
+	servicetest.Refused(f.t, fault.TransitionNotFound, f.TransitionFire, wire.FireRequest{TokenID: old.ID, TransitionID: "back"})
 	if got := f.fire(old.ID, "jump"); got.Instance.Status != wire.StatusCompleted {
 		t.Errorf("have %+v", got.Instance)
 	}
@@ -115,7 +116,7 @@ func TestWorkflowsWhoseIDsBeginAlikeAreBothTried(t *testing.T) {
 		t.Fatalf("%s is no twin of %s", twin.ID, first.ID)
 	}
 	// The transition service hears of it a moment later, unless it is asked.
-	do(f, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: twin.ID})
+	servicetest.Do(f.t, f.WorkflowGet, wire.WorkflowGetRequest{WorkflowID: twin.ID})
 	for workflow, id := range map[string]string{"first": first.ID, "twin": twin.ID} {
 		token := f.create(workflow, `{"of":"`+workflow+`"}`)
 		if got := f.token(token.ID); got.WorkflowID != id || string(got.Data) != `{"of":"`+workflow+`"}` {
@@ -130,16 +131,16 @@ func TestWorkflowsWhoseIDsBeginAlikeAreBothTried(t *testing.T) {
 		if got := f.path(token.ID); got != "create go" {
 			t.Errorf("%s: the path is %s", workflow, got)
 		}
-		do(f, f.TokenGet, wire.TokenGetRequest{TokenID: token.ID, WorkflowID: workflow, AsOf: wire.AsOf{Sequence: token.NatsSequence}})
+		servicetest.Do(f.t, f.TokenGet, wire.TokenGetRequest{TokenID: token.ID, WorkflowID: workflow, AsOf: wire.AsOf{Sequence: token.NatsSequence}})
 		other := map[string]string{"first": "twin", "twin": "first"}[workflow]
-		refused(f, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: token.ID, WorkflowID: other})
+		servicetest.Refused(f.t, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: token.ID, WorkflowID: other})
 	}
 	nobody, err := wire.NewInstanceID(first.ID, time.Now().UnixMilli(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused(f, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: nobody})
-	refused(f, fault.TokenNotFound, f.TransitionFire, wire.FireRequest{TokenID: nobody, TransitionID: "go"})
+	servicetest.Refused(f.t, fault.TokenNotFound, f.TokenGet, wire.TokenGetRequest{TokenID: nobody})
+	servicetest.Refused(f.t, fault.TokenNotFound, f.TransitionFire, wire.FireRequest{TokenID: nobody, TransitionID: "go"})
 }
 
 // deployTwin stores a workflow whose id begins as another's does.
@@ -147,7 +148,7 @@ func (f *fleet) deployTwin(of wire.Workflow, name string) wire.Workflow {
 	f.t.Helper()
 	ctx := f.t.Context()
 	cfg := bus.DefaultConfig()
-	cfg.URLs = []string{f.server.URL()}
+	cfg.URLs = []string{f.Server.URL()}
 	b, err := bus.Connect(ctx, cfg, telemetry.Discard())
 	if err != nil {
 		f.t.Fatal(err)
@@ -193,16 +194,16 @@ func TestIDsRouteThemselves(t *testing.T) {
 		if got := f.token(token.ID); string(got.Data) != `{"of":"`+name+`"}` {
 			t.Errorf("%s: have %s", name, got.Data)
 		}
-		injected := do(f, f.TokenInject, wire.TokenInjectRequest{WorkflowID: name, InstanceID: token.ID, Place: "b"})
+		injected := servicetest.Do(f.t, f.TokenInject, wire.TokenInjectRequest{WorkflowID: name, InstanceID: token.ID, Place: "b"})
 		if got := f.fire(injected.ID, "back"); got.Instance.ID != token.ID {
 			t.Errorf("%s: have %+v", name, got.Instance)
 		}
-		do(f, f.TokenCancel, wire.TokenCancelRequest{TokenID: token.ID})
-		refused(f, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: token.ID})
+		servicetest.Do(f.t, f.TokenCancel, wire.TokenCancelRequest{TokenID: token.ID})
+		servicetest.Refused(f.t, fault.TokenEnded, f.TokenGet, wire.TokenGetRequest{TokenID: token.ID})
 	}
-	refused(f, fault.InstanceNotFound, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "one", InstanceID: tokens["two"].ID, Place: "b"})
+	servicetest.Refused(f.t, fault.InstanceNotFound, f.TokenInject, wire.TokenInjectRequest{WorkflowID: "one", InstanceID: tokens["two"].ID, Place: "b"})
 	for _, id := range []string{"x", uuid.NewString(), "01A208DE-04D3-8903-AE35-0000CAFE0000"} {
-		refused(f, fault.InvalidField, f.TokenGet, wire.TokenGetRequest{TokenID: id})
-		refused(f, fault.InvalidField, f.TransitionFire, wire.FireRequest{TokenID: id, TransitionID: "go"})
+		servicetest.Refused(f.t, fault.InvalidField, f.TokenGet, wire.TokenGetRequest{TokenID: id})
+		servicetest.Refused(f.t, fault.InvalidField, f.TransitionFire, wire.FireRequest{TokenID: id, TransitionID: "go"})
 	}
 }
