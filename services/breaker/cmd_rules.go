@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/ui"
 )
@@ -202,22 +203,11 @@ func newRulesDelete(a *App) *cobra.Command {
 
 // completeRule offers the ids of the fleet's rules to the shell.
 func (a *App) completeRule(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := a.Client(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := a.request(cmd.Context())
-	defer cancel()
-	reply, err := c.RuleList(ctx, wire.RuleListRequest{NameContains: typed, Page: wire.Page{Limit: wire.DefaultPage}})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ids := make([]string, len(reply.Rules))
-	for i, r := range reply.Rules {
-		ids[i] = r.ID
-	}
-	return ids, cobra.ShellCompDirectiveNoFileComp
+	return a.complete(cmd, args, func(ctx context.Context, c *client.Client) (ids []string, _ error) {
+		reply, err := c.RuleList(ctx, wire.RuleListRequest{NameContains: typed, Page: wire.Page{Limit: wire.DefaultPage}})
+		for _, r := range reply.Rules {
+			ids = append(ids, r.ID)
+		}
+		return ids, err
+	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/definition"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/graph"
@@ -344,6 +345,17 @@ func newWorkflowDelete(a *App) *cobra.Command {
 
 // completeWorkflow offers the names of the fleet's workflows to the shell.
 func (a *App) completeWorkflow(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, args, func(ctx context.Context, c *client.Client) (names []string, _ error) {
+		reply, err := c.WorkflowList(ctx, wire.WorkflowListRequest{NameContains: typed, Page: wire.Page{Limit: wire.DefaultPage}})
+		for _, w := range reply.Workflows {
+			names = append(names, w.Name)
+		}
+		return names, err
+	})
+}
+
+// complete offers what the fleet has to the shell, for the first argument of a command.
+func (a *App) complete(cmd *cobra.Command, args []string, list func(context.Context, *client.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -353,13 +365,7 @@ func (a *App) completeWorkflow(cmd *cobra.Command, args []string, typed string) 
 	}
 	ctx, cancel := a.request(cmd.Context())
 	defer cancel()
-	reply, err := c.WorkflowList(ctx, wire.WorkflowListRequest{NameContains: typed, Page: wire.Page{Limit: wire.DefaultPage}})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names := make([]string, len(reply.Workflows))
-	for i, w := range reply.Workflows {
-		names[i] = w.Name
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	// The shell asks while somebody types: what fails offers nothing.
+	offered, _ := list(ctx, c)
+	return offered, cobra.ShellCompDirectiveNoFileComp
 }
