@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
@@ -197,7 +198,8 @@ func TestTheBucketShowsTheNewestVersion(t *testing.T) {
 	if err := f.JS.DeleteStream(t.Context(), bus.BucketStream(wire.BucketRules)); err != nil {
 		t.Fatal(err)
 	}
-	servicetest.Refused(f.t, fault.Unavailable, f.RuleGet, wire.RuleGetRequest{ID: "here"})
+	once := client.New(f.NC, client.WithoutRetry())
+	servicetest.Refused(f.t, fault.Unavailable, once.RuleGet, wire.RuleGetRequest{ID: "here"})
 	f.start()
 	servicetest.Refused(f.t, fault.RuleNotFound, f.RuleGet, wire.RuleGetRequest{ID: "here"})
 	f.rule("here", `"true"`)
