@@ -205,13 +205,21 @@ func TestADurableGoesWithTheLastInstanceOfItsVersion(t *testing.T) {
 	f.live(w, old, 0)
 	becomes("testing-v2")
 	// A version that asks for nothing does not take the last durable away.
+	looks, err := f.bus.NC.SubscribeSync("$JS.API.CONSUMER.INFO." + w.Stream + ".*")
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.next(w, loopNamed("asking"))
-	time.Sleep(200 * time.Millisecond) // a few rechecks: that nothing happens has no signal
+	for range 10 { // looks at its durables: that nothing happens has no other signal
+		if _, err := looks.NextMsg(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
 	becomes("testing-v2")
 
 	// An instance migrates back: its version is reacted to again, from that event on.
 	f.live(w, newer, 1)
-	_, err := f.committer.Commit(t.Context(), bus.Change{
+	_, err = f.committer.Commit(t.Context(), bus.Change{
 		Field: "instance_id", InstanceID: newer,
 		Command: func(ctx context.Context, _ *bus.Version, _ *wire.State) (petri.Command, error) {
 			v, err := f.registry.Version(ctx, w, 1)

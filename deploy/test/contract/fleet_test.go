@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-42b4788c/circuit-breaker/deploy/test/contract"
 	"github.com/seed-42b4788c/circuit-breaker/deploy/test/fleet"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(fleet.Main(m)) }
@@ -339,15 +340,9 @@ func (f *liveFleet) automatic(workflow any) {
 	for _, transition := range []string{"submit_for_review", "check", "clear_legal", "clear_finance"} {
 		f.ask("breaker.transition.fire", object{"instance_id": id, "transition_id": transition})
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		instance := f.ask("breaker.instance.get", object{"instance_id": id})
-		if instance["status"] == "completed" {
-			return
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatalf("conclude has not fired by itself: %v", instance)
-		}
-	}
+	servicetest.Eventually(f.t, "conclude fires by itself", func() bool {
+		return f.ask("breaker.instance.get", object{"instance_id": id})["status"] == "completed"
+	})
 }
 
 // TestDataRules: what README.md says of data.
