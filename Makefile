@@ -12,7 +12,7 @@ MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod' 2>/dev/null | gr
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 SERVICES := token rules transition breaker
 # Packages whose tests run under the race detector too: the core, and what all services stand on.
-RACE := ./pkg/petri/... ./pkg/wire/... ./pkg/fault/... ./pkg/condition/... ./pkg/bus/... ./pkg/service/... ./services/rules/... ./services/transition/...
+RACE := ./pkg/petri/... ./pkg/wire/... ./pkg/fault/... ./pkg/condition/... ./pkg/bus/... ./pkg/catalog/... ./pkg/service/... ./services/rules/... ./services/transition/...
 FUZZ_TIME ?= 3s
 TEST_TIMEOUT ?= 480s
 

@@ -35,14 +35,14 @@ func (s *Service) evaluate(ctx context.Context, req wire.RuleEvaluateRequest) (w
 	var program *condition.Program
 	var err error
 	if req.RuleID != "" {
-		r, err := s.version(ctx, "rule_id", req.RuleID, req.Version)
+		r, err := s.store.Version(ctx, "rule_id", req.RuleID, req.Version)
 		if err != nil {
 			return reply, err
 		}
-		if r.program == nil {
-			return reply, fault.New(fault.Internal, "the stored condition cannot be compiled").Because(r.unusable)
+		if r.Prepared.program == nil {
+			return reply, fault.New(fault.Internal, "the stored condition cannot be compiled").Because(r.Prepared.unusable)
 		}
-		program, reply.RuleID, reply.Version = r.program, r.ID, r.Version
+		program, reply.RuleID, reply.Version = r.Prepared.program, r.Definition.ID, r.Definition.Version
 	} else if program, err = s.language.Compile("condition", req.Condition); err != nil {
 		return reply, err
 	}

@@ -152,7 +152,7 @@ func (s *Service) judge(ctx context.Context, h *guardedFiring) (wire.GuardOutcom
 		}
 		newest, known := h.read.newest[w.id]
 		if !known {
-			if newest, err = s.store.current(ctx, w.id); err != nil {
+			if newest, err = s.store.Current(ctx, w.id); err != nil {
 				return outcome, err
 			}
 			h.read.newest[w.id] = newest
@@ -169,16 +169,16 @@ func (s *Service) judge(ctx context.Context, h *guardedFiring) (wire.GuardOutcom
 func (s *Service) guardsOf(h *guardedFiring) []oneGuard {
 	all := make([]oneGuard, 0, len(h.transition.Rules)+1)
 	for _, id := range h.transition.Rules {
-		w := oneGuard{id: id, rule: s.store.known(id)}
+		w := oneGuard{id: id, rule: s.store.Known(id)}
 		switch {
-		case w.rule == nil || w.rule.deleted:
+		case w.rule == nil || w.rule.Deleted:
 			w.fault = fmt.Sprintf("there is no rule %s", id)
-		case w.rule.WorkflowID != "" && w.rule.WorkflowID != h.record.ID && w.rule.WorkflowID != h.record.Name:
-			w.fault = fmt.Sprintf("the rule belongs to the workflow %s", w.rule.WorkflowID)
-		case w.rule.program == nil:
-			w.fault = "the rule cannot be used: " + fault.From(w.rule.unusable).Message
+		case w.rule.Definition.WorkflowID != "" && w.rule.Definition.WorkflowID != h.record.ID && w.rule.Definition.WorkflowID != h.record.Name:
+			w.fault = fmt.Sprintf("the rule belongs to the workflow %s", w.rule.Definition.WorkflowID)
+		case w.rule.Prepared.program == nil:
+			w.fault = "the rule cannot be used: " + fault.From(w.rule.Prepared.unusable).Message
 		default:
-			w.program = w.rule.program
+			w.program = w.rule.Prepared.program
 		}
 		all = append(all, w)
 	}
@@ -202,8 +202,8 @@ func (s *Service) ask(ctx context.Context, h *guardedFiring, guards []oneGuard) 
 	for i, w := range guards {
 		result := &outcome.RuleResults[i]
 		result.RuleID, result.Explanation = w.id, w.fault
-		if w.rule != nil && !w.rule.deleted {
-			result.Version = w.rule.Version
+		if w.rule != nil && !w.rule.Deleted {
+			result.Version = w.rule.Definition.Version
 		}
 		if w.program != nil {
 			result.Passed, err = w.program.Passes(ctx, in)

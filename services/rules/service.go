@@ -14,7 +14,6 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
-	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
 // Name is how the service appears in discovery, and in the names of its durables.
@@ -79,10 +78,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.bus.EnsureShared(ctx); err != nil {
 		return err
 	}
-	if err := s.bus.EnsureVersioned(ctx, wire.BucketRules, "Rules, with every version"); err != nil {
-		return err
-	}
-	for _, start := range []func(context.Context) error{s.registry.Start, s.store.start, s.server.Start, s.reactor.Start} {
+	for _, start := range []func(context.Context) error{s.registry.Start, s.store.Start, s.server.Start, s.reactor.Start} {
 		if err := start(ctx); err != nil {
 			return errors.Join(err, s.Stop(ctx))
 		}
@@ -95,7 +91,7 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) Stop(ctx context.Context) error {
 	s.stopping.Do(func() {
 		s.stopErr = errors.Join(s.reactor.Stop(ctx), s.server.Stop(ctx))
-		s.store.stop()
+		s.store.Stop()
 		s.registry.Stop()
 	})
 	return s.stopErr
