@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
@@ -50,7 +49,7 @@ func (l *Language) Compile(field string, condition json.RawMessage) (*Program, e
 		l.keep(key, tree.program)
 		return tree.program, nil
 	}
-	p, err := l.compile(l.tree, field, tree.text())
+	p, err := l.compile(&l.tree, field, tree.text())
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +67,24 @@ func (l *Language) keep(key string, p *Program) {
 
 // CompileText reads a CEL expression, which must give true or false. It fails as Compile does.
 func (l *Language) CompileText(field, text string) (*Program, error) {
+	return l.compileText(&l.text, field, text)
+}
+
+// compileText finds an expression among those that are kept, or compiles and keeps it.
+func (l *Language) compileText(d *dialect, field, text string) (*Program, error) {
+	key := d.key + text
+	if known, ok := l.programs.Get(key); ok {
+		return known, nil
+	}
+	p, err := l.readText(d, field, text)
+	if err != nil {
+		return nil, err
+	}
+	l.keep(key, p)
+	return p, nil
+}
+
+func (l *Language) readText(d *dialect, field, text string) (*Program, error) {
 	switch {
 	case len(text) > maxText:
 		return nil, refuse(field, "is %d bytes long; at most %d are possible", len(text), maxText).
@@ -75,18 +92,13 @@ func (l *Language) CompileText(field, text string) (*Program, error) {
 	case !utf8.ValidString(text):
 		return nil, refuse(field, "is not written in UTF-8")
 	case strings.TrimSpace(text) == "":
-		return nil, refuse(field, "is empty; give a condition such as token.data.amount > 100")
+		return nil, refuse(field, "is empty; give %s", d.sample)
 	}
-	key := "text " + text
-	if known, ok := l.programs.Get(key); ok {
-		return known, nil
-	}
-	p, err := l.compile(l.text, field, text)
+	p, err := l.compile(d, field, text)
 	if err != nil {
 		return nil, err
 	}
 	p.canonical = append(append([]byte(`{"expression":`), quoteJSON(text)...), '}')
-	l.keep(key, p)
 	return p, nil
 }
 
@@ -108,23 +120,26 @@ func (l *Language) CheckWhens(def *wire.Definition) []wire.Problem {
 	return problems
 }
 
-func (l *Language) compile(env *cel.Env, field, text string) (*Program, error) {
-	parsed, issues := env.Parse(text)
+func (l *Language) compile(d *dialect, field, text string) (*Program, error) {
+	parsed, issues := d.env.Parse(text)
 	if problems := issues.Errors(); len(problems) > 0 {
-		return nil, refusal(field, text, problems[0])
+		return nil, d.refusal(field, text, problems[0])
 	}
-	measured, refused := measure(field, parsed)
+	measured, refused := d.measure(field, parsed)
 	if refused != nil {
 		return nil, refused
 	}
-	checked, issues := env.Check(parsed)
+	checked, issues := d.env.Check(parsed)
 	if problems := issues.Errors(); len(problems) > 0 {
-		return nil, refusal(field, text, problems[0])
+		return nil, d.refusal(field, text, problems[0])
 	}
-	if kind := checked.OutputType().Kind(); kind != types.BoolKind && kind != types.DynKind {
+	switch kind := checked.OutputType().Kind(); {
+	case d.anyValue && kind == types.TypeKind:
+		return nil, refuse(field, "must give a value, not a type")
+	case !d.anyValue && kind != types.BoolKind && kind != types.DynKind:
 		return nil, refuse(field, "must give true or false, not %s", checked.OutputType())
 	}
-	p := &Program{text: text, env: env, functions: l.functions, checked: checked, types: measured}
+	p := &Program{text: text, env: d.env, functions: l.functions, checked: checked, types: measured}
 	root := ast.NavigateAST(checked.NativeRep())
 	for _, loop := range ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind)) {
 		p.loops = true

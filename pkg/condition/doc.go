@@ -1,5 +1,6 @@
 // Package condition is the one language in which conditions over tokens are written and
-// judged: rules, the inline guards of transitions, and what breaker.token.find looks for.
+// judged: rules, the inline guards of transitions, and what breaker.token.find looks for. The
+// same language makes JSON out of JSON: see Mappings below.
 //
 // # Two forms, one language
 //
@@ -68,6 +69,37 @@
 // has at most 256 bytes and 32 steps; a regular expression 512 bytes and 500 instructions, and
 // one match a number of steps; one evaluation has limits of work, memory and one second.
 // Beyond the bounds the caller is told, since "does not pass" would be a guess.
+//
+// # Mappings
+//
+// CompileExpression reads an expression that gives any value, and CompileMapping a JSON value
+// in which every text that begins with = is one; a text that begins with == stands for the one
+// with a = less, and all else for itself:
+//
+//	{"order": "=input.id", "lines": "=input.items.map(i, {'sku': i.sku})", "note": "=token.place + '!'", "rate": 1.0}
+//
+// These, and the conditions of CompileWorkCondition, know besides what is asked about above:
+//
+//	input   what a function was given     error   code and message, or null
+//	output  what it gave                  event   type, transition_id, from_place, to_place, data
+//
+// One that the caller has not given is no null but an error: "input is not known here".
+//
+// What is passed through keeps its text: token.data and input.items as they stand, and so the
+// numbers and texts that a path leads to, alone or as parts of a list, a map or a conditional
+// that is written out. What is computed, or is a number that a loop has gone through, is
+// written anew: names sorted, ints as such, doubles with a point or an exponent, so that they
+// are doubles to whoever reads them with this language; times as RFC 3339, durations as 1h30m0s,
+// bytes as base64. A token is written as wire.Token, an instance as wire.Instance.
+//
+// Where an expression has no value (a member is missing, kinds do not go together, a map has
+// names that are no texts, a double is no number), the whole mapping has none: an
+// EvaluationError names the path of the expression and says why.
+//
+// The limits are those above, and more: a mapping has at most 64 KB, 64 levels and 256
+// expressions, which have the bound of types together; a result has at most 1 MB and 64
+// levels. The expressions of one mapping share the time and the work of one evaluation; memory
+// is counted for each.
 //
 // # How it is fast
 //

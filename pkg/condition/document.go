@@ -128,20 +128,27 @@ func (o *object) member(name string) (ref.Val, bool) {
 	if o.members == nil && len(o.text) <= smallObject {
 		return o.scan(name)
 	}
+	if i := o.position(name); i >= 0 {
+		return o.get(i), true
+	}
+	return nil, false
+}
+
+// position is which member has a name; of several the last, -1 for none.
+func (o *object) position(name string) int {
 	o.index()
 	if o.byName != nil {
-		i, found := o.byName[name]
-		if !found {
-			return nil, false
+		if i, found := o.byName[name]; found {
+			return i
 		}
-		return o.get(i), true
+		return -1
 	}
 	for i := len(o.members) - 1; i >= 0; i-- {
 		if string(o.members[i].name) == name {
-			return o.get(i), true
+			return i
 		}
 	}
-	return nil, false
+	return -1
 }
 
 func (o *object) get(i int) ref.Val {

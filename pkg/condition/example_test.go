@@ -36,6 +36,31 @@ func Example() {
 	// - false token.data.amount is 500, which is not > 1000
 }
 
+func ExampleLanguage_CompileMapping() {
+	language, err := condition.New()
+	if err != nil {
+		panic(err)
+	}
+	mapping, err := language.CompileMapping("input", json.RawMessage(`{
+		"customer": "=token.data.customer",
+		"skus": "=token.data.items.map(i, i.sku)",
+		"total": "=token.data.net + token.data.tax",
+		"currency": "EUR",
+		"note": "== stands for one"
+	}`))
+	if err != nil {
+		panic(err)
+	}
+	token := &wire.Token{Data: json.RawMessage(`{"customer":{"rate":1.0},"items":[{"sku":"A-1"}],"net":100,"tax":19}`)}
+	made, err := mapping.Apply(context.Background(), condition.NewInput(condition.Subject{Token: token}))
+	fmt.Println(string(made), err)
+	_, err = mapping.Apply(context.Background(), condition.NewInput(condition.Subject{Token: &wire.Token{Data: json.RawMessage(`{"customer":1}`)}}))
+	fmt.Println(err)
+	// Output:
+	// {"customer":{"rate":1.0},"skus":["A-1"],"total":119,"currency":"EUR","note":"= stands for one"} <nil>
+	// input.skus cannot be evaluated: token.data.items is missing
+}
+
 func ExampleLanguage_CompileText() {
 	language, err := condition.New()
 	if err != nil {

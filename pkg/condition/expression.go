@@ -36,7 +36,7 @@ func (e *expressions) value(part ast.Expr) ref.Val {
 	if value, known := e.state.Value(part.ID()); known {
 		return value
 	}
-	value, _ := e.resolve(part)
+	value, _ := e.in.follow(part)
 	return value
 }
 
@@ -249,9 +249,9 @@ func isPath(part ast.Expr) bool {
 	return false
 }
 
-// resolve follows a part that leads from a variable to a value. What is missing on the way
-// is returned, and is nil where nothing is.
-func (e *expressions) resolve(part ast.Expr) (value ref.Val, missing ast.Expr) {
+// follow follows a part that leads from a variable to a value. What is missing on the way is
+// returned, and is nil where nothing is.
+func (in *Input) follow(part ast.Expr) (value ref.Val, missing ast.Expr) {
 	if !isPath(part) {
 		return nil, nil
 	}
@@ -259,7 +259,7 @@ func (e *expressions) resolve(part ast.Expr) (value ref.Val, missing ast.Expr) {
 	var of ast.Expr
 	switch part.Kind() {
 	case ast.IdentKind:
-		known, _ := (*variables)(e.in).ResolveName(part.AsIdent())
+		known, _ := (*variables)(in).ResolveName(part.AsIdent())
 		value, _ = known.(ref.Val)
 		return value, nil
 	case ast.SelectKind:
@@ -267,9 +267,9 @@ func (e *expressions) resolve(part ast.Expr) (value ref.Val, missing ast.Expr) {
 	default:
 		of, key = part.AsCall().Args()[0], part.AsCall().Args()[1].AsLiteral()
 	}
-	value, missing = e.resolve(of)
-	if missing != nil || value == nil {
-		return nil, missing
+	value, missing = in.follow(of)
+	if missing != nil || value == nil || types.IsError(value) {
+		return value, missing
 	}
 	indexer, ok := value.(traits.Indexer)
 	if !ok {
@@ -288,7 +288,7 @@ func (e *expressions) missing(part ast.Expr) string {
 		return ""
 	}
 	if isPath(part) {
-		if _, missing := e.resolve(part); missing != nil {
+		if _, missing := e.in.follow(part); missing != nil {
 			return e.source(missing)
 		}
 		return ""
@@ -305,13 +305,26 @@ func (e *expressions) missing(part ast.Expr) string {
 		case call.IsMemberFunction():
 			needed = append([]ast.Expr{call.Target()}, needed...)
 		}
-		for _, inner := range needed {
-			if found := e.missing(inner); found != "" {
+		return e.missingOf(needed)
+	case ast.ComprehensionKind:
+		return e.missing(part.AsComprehension().IterRange())
+	case ast.ListKind:
+		return e.missingOf(part.AsList().Elements())
+	case ast.MapKind:
+		for _, entry := range part.AsMap().Entries() {
+			if found := e.missingOf([]ast.Expr{entry.AsMapEntry().Key(), entry.AsMapEntry().Value()}); found != "" {
 				return found
 			}
 		}
-	case ast.ComprehensionKind:
-		return e.missing(part.AsComprehension().IterRange())
+	}
+	return ""
+}
+
+func (e *expressions) missingOf(parts []ast.Expr) string {
+	for _, part := range parts {
+		if found := e.missing(part); found != "" {
+			return found
+		}
 	}
 	return ""
 }

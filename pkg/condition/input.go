@@ -1,6 +1,7 @@
 package condition
 
 import (
+	"encoding/json"
 	"time"
 
 	"cel.dev/cel-go/common/types"
@@ -23,6 +24,10 @@ type Subject struct {
 	// History is that of Token, with the tokens it came from, oldest first. nil: it was not
 	// loaded, and Token.TransitionHistory counts. Program.NeedsHistory says who asks for it.
 	History []wire.TransitionRecord
+	// Values are JSON values by the names that only work conditions, expressions and mappings
+	// know: input, output, error and event. One that is left out is not known to them; one
+	// without text is null.
+	Values map[string]json.RawMessage
 	// Now is what ages are measured by. Zero: ages are not known.
 	Now time.Time
 }
@@ -34,6 +39,7 @@ type Input struct {
 	token    *tokenValue
 	tokens   traits.Lister
 	instance *instanceValue
+	given    map[string]ref.Val
 	// charge is what the last function on a token has cost.
 	charge uint64
 }
@@ -107,6 +113,8 @@ func (v *variables) ResolveName(name string) (any, bool) {
 			}
 		}
 		return in.instance, true
+	case inputVariable, outputVariable, errorVariable, eventVariable:
+		return in.value(name), true
 	}
 	return nil, false
 }

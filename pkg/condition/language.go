@@ -37,19 +37,33 @@ const (
 	// round may read a whole document a hundred times.
 	checkEvery = 1
 
-	// cachedPrograms is how many programs are kept, maxCached how long the text of one may be.
+	// cachedPrograms and cachedMappings are how many are kept, maxCached how long the text of one may be.
 	cachedPrograms = 256
+	cachedMappings = 64
 	maxCached      = 2 << 10
 )
 
-// Language compiles conditions. It keeps the last ones, is safe for concurrent use and holds
+// Language compiles conditions, expressions and mappings. It keeps the last ones, is safe for concurrent use and holds
 // nothing that must be closed.
 type Language struct {
 	// text is the language as people write it, tree that which trees are turned into: the
-	// same, with room for more.
-	text, tree *cel.Env
-	functions  *functions
-	programs   *lru.Cache[string, *Program]
+	// same, with room for more. work are conditions and value is any expression that also know
+	// what a function was given and gave.
+	text, tree, work, value dialect
+
+	functions *functions
+	programs  *lru.Cache[string, *Program]
+	mappings  *lru.Cache[string, *Mapping]
+}
+
+// dialect is the language for one purpose.
+type dialect struct {
+	env *cel.Env
+	// noun is what an expression in it is called, sample shows one, key sets it apart where
+	// programs are kept.
+	noun, sample, key string
+	// anyValue says that it gives more than true and false.
+	anyValue bool
 }
 
 // New makes a Language. It fails only when the language itself cannot be set up.
@@ -91,11 +105,26 @@ func New() (*Language, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the language of conditions: %w", err)
 	}
+	work, err := text.Extend(workVariables()...)
+	if err != nil {
+		return nil, fmt.Errorf("setting up the language of mappings: %w", err)
+	}
 	programs, err := lru.New[string, *Program](cachedPrograms)
 	if err != nil {
 		return nil, err
 	}
-	return &Language{text: text, tree: tree, functions: ours, programs: programs}, nil
+	mappings, err := lru.New[string, *Mapping](cachedMappings)
+	if err != nil {
+		return nil, err
+	}
+	const sample = "a condition such as token.data.amount > 100"
+	return &Language{
+		text:      dialect{env: text, noun: "condition", sample: sample, key: "text "},
+		tree:      dialect{env: tree, noun: "condition", sample: sample, key: "tree "},
+		work:      dialect{env: work, noun: "condition", sample: "a condition such as output.amount > 100", key: "work "},
+		value:     dialect{env: work, noun: "expression", sample: "an expression such as input.amount", key: "value ", anyValue: true},
+		functions: ours, programs: programs, mappings: mappings,
+	}, nil
 }
 
 // Name and Validate make functions the check of what only a compiler can say about calls.
@@ -107,7 +136,7 @@ func (f *functions) Validate(_ *cel.Env, _ cel.ValidatorConfig, condition *ast.A
 	root := ast.NavigateAST(condition)
 	for _, made := range ast.MatchDescendants(root, ast.KindMatcher(ast.StructKind)) {
 		if name := made.AsStruct().TypeName(); name == tokenType.TypeName() || name == instanceType.TypeName() {
-			issues.ReportErrorAtID(made.ID(), "a condition cannot make a %s", name)
+			issues.ReportErrorAtID(made.ID(), "an expression cannot make a %s", name)
 		}
 	}
 	for _, function := range onFields {

@@ -16,25 +16,25 @@ func refuse(field, format string, args ...any) *fault.Error {
 	return fault.New(fault.InvalidField, "%s %s", field, fmt.Sprintf(format, args...)).With("field", field)
 }
 
-func refusalAt(field string, line, column int, format string, args ...any) *fault.Error {
-	return refuse(field, "is no usable condition: at line %d, column %d: %s", line, column, fmt.Sprintf(format, args...)).
+func (d *dialect) refusalAt(field string, line, column int, format string, args ...any) *fault.Error {
+	return refuse(field, "is no usable %s: at line %d, column %d: %s", d.noun, line, column, fmt.Sprintf(format, args...)).
 		With("line", line).With("column", column)
 }
 
 // refusal is the error for what the compiler found in an expression.
-func refusal(field, text string, problem *common.Error) *fault.Error {
+func (d *dialect) refusal(field, text string, problem *common.Error) *fault.Error {
 	line, column := problem.Location.Line(), problem.Location.Column()+1
 	if line < 1 {
-		return refuse(field, "is no usable condition: %s", shorten(problem.Message))
+		return refuse(field, "is no usable %s: %s", d.noun, shorten(problem.Message))
 	}
 	if strings.Contains(problem.Message, "mismatched input '<EOF>'") {
-		return refusalAt(field, line, column, "the expression ends too early")
+		return d.refusalAt(field, line, column, "the expression ends too early")
 	}
 	message := shorten(problem.Message)
 	if hint := advice(problem.Message, before(text, line, column)); hint != "" {
 		message += "; " + hint
 	}
-	return refusalAt(field, line, column, "%s", message)
+	return d.refusalAt(field, line, column, "%s", message)
 }
 
 // before is what stands on a line before a column.
@@ -68,6 +68,9 @@ func advice(message, before string) string {
 	}
 	if found := loneSign.FindStringSubmatch(message); found != nil {
 		return map[string]string{"=": "write == to compare", "&": words, "|": words}[found[1]]
+	}
+	if strings.HasPrefix(message, "found no matching overload for '_?_:_' applied to '(bool,") {
+		return "write dyn(…) around one of two that differ in kind"
 	}
 	if found := oddInput.FindStringSubmatch(message); found != nil {
 		if slices.Contains([]string{"and", "or", "not"}, strings.ToLower(found[1])) || notBefore.MatchString(before) {

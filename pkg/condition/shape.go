@@ -24,13 +24,13 @@ type shape struct {
 }
 
 // measure says what a parsed condition costs to check, and refuses one that costs too much.
-func measure(field string, parsed *cel.Ast) (types int, refused *fault.Error) {
+func (d *dialect) measure(field string, parsed *cel.Ast) (types int, refused *fault.Error) {
 	s := &shape{names: map[string]int{}}
 	s.part(parsed.NativeRep().Expr(), 0)
 	switch {
 	case s.loop != nil:
 		position := parsed.NativeRep().SourceInfo().GetStartLocation(s.loop.ID())
-		return 0, refusalAt(field, position.Line(), position.Column()+1,
+		return 0, d.refusalAt(field, position.Line(), position.Column()+1,
 			"comprehension exceeds nesting limit: all, exists, map, filter and their like nest at most %d deep, and those in a chain count", maxLoops)
 	case s.types > maxTypes:
 		return 0, tooIntricate(field)
