@@ -141,6 +141,19 @@ func TestWhatKubernetesInjectsIsNoFault(t *testing.T) {
 	}
 }
 
+func TestSecretsOfTheOperatorAreNoFault(t *testing.T) {
+	t.Parallel()
+	if _, err := newTestConfig(t, "BREAKER_SECRET_API_KEY=hunter2", "BREAKER_SECRET_WORKERS="); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"BREAKER_SECRET", "BREAKER_SECRETS_API_KEY"} {
+		_, err := newTestConfig(t, name+"=hunter2")
+		if err == nil || !strings.Contains(err.Error(), name+" is unknown") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("want %s to be unknown, have %v", name, err)
+		}
+	}
+}
+
 func TestHTTPIsOffWhenSetToNothing(t *testing.T) {
 	t.Parallel()
 	for environ, want := range map[string]bool{"A=b": true, "BREAKER_HTTP_LISTEN=": false, "BREAKER_HTTP_LISTEN=off": false} {

@@ -13,12 +13,17 @@ import (
 // Prefix starts the name of every variable that is ours alone.
 const Prefix = "BREAKER_"
 
+// SecretPrefix starts the names of variables that hold secrets (pkg/secret). The operator
+// chooses what follows, so none of them is unknown.
+const SecretPrefix = Prefix + "SECRET_"
+
 // Validator checks a configuration after it was read; it joins all its faults into one error.
 type Validator interface{ Validate() error }
 
 // Load reads environ (KEY=value, as os.Environ gives it) into a struct by its env and
 // envDefault tags. The error joins every fault: each value that does not parse, each
-// BREAKER_ name that the struct does not know, and whatever the struct's Validate says.
+// BREAKER_ name that the struct does not know and that is no secret's, and whatever the
+// struct's Validate says.
 func Load[T any](environ []string, into *T) error {
 	known := variables(reflect.TypeFor[T]())
 	values := withUsualNames(caarlos.ToMap(environ), known)
@@ -149,7 +154,10 @@ func wanted(t reflect.Type) string {
 func unknownNames(values map[string]string, known []variable) []error {
 	var names []string
 	for name, value := range values {
-		if strings.HasPrefix(name, Prefix) && !reads(known, name) && !injected(name, value) {
+		if !strings.HasPrefix(name, Prefix) || strings.HasPrefix(name, SecretPrefix) {
+			continue
+		}
+		if !reads(known, name) && !injected(name, value) {
 			names = append(names, name)
 		}
 	}
