@@ -10,9 +10,9 @@ export CGO_ENABLED ?= 0
 # Modules whose tests make test runs; deploy/tools only pins tools.
 MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod' 2>/dev/null | grep -v '^deploy/tools/go.mod'))
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
-SERVICES := token rules transition breaker
+SERVICES := token rules transition function-runner breaker
 # Packages whose tests run under the race detector too: the core, and what all services stand on.
-RACE := ./pkg/petri/... ./pkg/wire/... ./pkg/fault/... ./pkg/condition/... ./pkg/bus/... ./pkg/catalog/... ./pkg/service/... ./services/rules/... ./services/transition/...
+RACE := ./pkg/petri/... ./pkg/wire/... ./pkg/fault/... ./pkg/condition/... ./pkg/bus/... ./pkg/catalog/... ./pkg/service/... ./pkg/work/... ./services/rules/... ./services/transition/...
 FUZZ_TIME ?= 3s
 TEST_TIMEOUT ?= 480s
 

@@ -77,7 +77,7 @@ is() { [ "$3" = "$2" ] || fail "$1: want $2, have $3"; }
 
 say "building with $(docker version --format 'engine {{.Server.Version}}'), ${compose[*]}"
 timeout 900 "${compose[@]}" build
-for service in token rules transition; do
+for service in token rules transition function-runner; do
     image=circuit-breaker/$service
     is "user of $image" 65532:65532 "$(docker image inspect -f '{{.Config.User}}' "$image")"
     say "$image has $(($(docker image inspect -f '{{.Size}}' "$image") / 1000000)) MB"
@@ -121,8 +121,12 @@ say "a parcel without a label"
 if breaker fire "$order" ship --by try >"$work/ship.json" 2>&1; then fail "ship fired without a label"; fi
 grep -q rule_rejected "$work/ship.json" || fail "ship was refused with $(cat "$work/ship.json")"
 
+say "a function that doubles a number, in the function-runner's container"
+echo '{"id": "double", "kind": "expression", "expression": "input.n * 2"}' | breaker functions put - | jq -e '.functions[0].outcome == "created"' >/dev/null
+is "twice 21" "succeeded 42" "$(breaker functions invoke double --input '{"n": 21}' | jq -r '"\(.status) \(.output)"')"
+
 say "stopping the services within their grace period"
-for service in token rules transition; do
+for service in token rules transition function-runner; do
     id=$(copies $service | tail -n 1)
     "${compose[@]}" stop $service >/dev/null 2>&1
     is "exit code of $service" 0 "$(docker inspect -f '{{.State.ExitCode}}' "$id")"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -26,12 +27,11 @@ type Driver struct {
 type Outcome struct {
 	// Instance is the instance at its end, with its marking.
 	Instance wire.Instance
-	// Firings counts those that were asked for, those that came by time-outs and the automatic
-	// ones, by transition.
+	// Firings counts those that were asked for and those that came by themselves, by transition.
 	Firings map[string]int
-	// Timeouts and Automatic count those that nobody asked for.
-	Timeouts, Automatic int
-	Refusals            []Refusal
+	// Timeouts, Automatic and Functions count those that came by themselves.
+	Timeouts, Automatic, Functions int
+	Refusals                       []Refusal
 
 	// revision is that of the last step.
 	revision uint64
@@ -73,11 +73,36 @@ func (d Driver) Run(ctx context.Context, workflowID string, s Sample) (Outcome, 
 		return out, fmt.Errorf("sample %s, instance %s: ended %s in %v, not %s in %v",
 			s.Name, end.ID, end.Status, got, s.Ends.Status, s.Ends.Places)
 	}
+	if err := s.Ends.compare(end); err != nil {
+		return out, fmt.Errorf("sample %s, instance %s: %w", s.Name, end.ID, err)
+	}
 	return out, nil
 }
 
+// compare looks for the data that the last token must have.
+func (e Ends) compare(end wire.Instance) error {
+	if len(e.Data) == 0 {
+		return nil
+	}
+	var have map[string]any
+	if err := json.Unmarshal(end.Tokens[len(end.Tokens)-1].Data, &have); err != nil {
+		return fmt.Errorf("its data cannot be read: %w", err)
+	}
+	for name, want := range e.Data {
+		if !reflect.DeepEqual(have[name], want) {
+			return fmt.Errorf("data.%s is %v, not %v", name, have[name], want)
+		}
+	}
+	return nil
+}
+
 func (d Driver) step(ctx context.Context, out *Outcome, s Sample, step Step) error {
-	if step.ByTimeout || step.Automatic {
+	if step.After != "" {
+		if err := d.awaitResult(ctx, out.Instance.ID, step.After); err != nil {
+			return err
+		}
+	}
+	if step.ByTimeout || step.Automatic || step.ByFunction {
 		return d.await(ctx, out, step)
 	}
 	by := step.TriggeredBy
@@ -122,40 +147,88 @@ func (o *Outcome) refused(step Step, err error) error {
 	return err
 }
 
-// automaticBy is who triggers automatic firings.
-const automaticBy = "rules"
+// automaticBy and functionsBy are who triggers what fires by itself.
+const (
+	automaticBy = "rules"
+	functionsBy = "function-runner"
+)
 
 // await waits for the step that comes by itself, and sees that it is that very one: the
 // instance may have gone on from there already, so the history says what came next.
 func (d Driver) await(ctx context.Context, out *Outcome, step Step) error {
-	instance, err := d.Await(ctx, out.Instance.ID, out.revision)
+	next, err := d.nextFiring(ctx, out.Instance.ID, out.revision)
 	if err != nil {
 		return err
 	}
-	var next wire.TransitionRecord
-	for _, token := range instance.Tokens {
-		reply, err := d.History(ctx, wire.TokenHistoryRequest{TokenID: token.ID, Page: wire.Page{Limit: wire.MaxPage}})
-		if err != nil {
-			return err
-		}
-		for _, r := range reply.Records {
-			if r.NatsSequence > out.revision && (next.NatsSequence == 0 || r.NatsSequence < next.NatsSequence) {
-				next = r
-			}
-		}
+	by := ""
+	switch {
+	case step.Automatic:
+		by = automaticBy
+	case step.ByFunction:
+		by = functionsBy
 	}
 	switch {
 	case next.TransitionID != step.Transition:
 		return fmt.Errorf("%q fired instead, at revision %d", next.TransitionID, next.NatsSequence)
-	case step.Automatic && next.TriggeredBy != automaticBy:
-		return fmt.Errorf("it was fired by %q, and was to fire by itself", next.TriggeredBy)
+	case by != "" && next.TriggeredBy != by:
+		return fmt.Errorf("it was fired by %q, not %q", next.TriggeredBy, by)
 	case step.Automatic:
 		out.Automatic++
+	case step.ByFunction:
+		out.Functions++
 	default:
 		out.Timeouts++
 	}
 	out.fired(step, next.NatsSequence)
 	return nil
+}
+
+// nextFiring waits for the first firing beyond a revision. Changes that move no token, such as
+// the result of a function that fires nothing, are passed over.
+func (d Driver) nextFiring(ctx context.Context, instanceID string, revision uint64) (next wire.TransitionRecord, err error) {
+	for seen := revision; next.NatsSequence == 0; {
+		instance, err := d.Await(ctx, instanceID, seen)
+		if err != nil {
+			return next, err
+		}
+		seen = instance.NatsSequence
+		for _, token := range instance.Tokens {
+			reply, err := d.History(ctx, wire.TokenHistoryRequest{TokenID: token.ID, Page: wire.Page{Limit: wire.MaxPage}})
+			if err != nil {
+				return next, err
+			}
+			for _, r := range reply.Records {
+				if r.NatsSequence > revision && (next.NatsSequence == 0 || r.NatsSequence < next.NatsSequence) {
+					next = r
+				}
+			}
+		}
+	}
+	return next, nil
+}
+
+// awaitResult waits until a function has left its result on a token.
+func (d Driver) awaitResult(ctx context.Context, instanceID, function string) error {
+	instance, err := d.Get(ctx, wire.InstanceGetRequest{InstanceID: instanceID})
+	for err == nil && !hasResult(instance, function) {
+		instance, err = d.Await(ctx, instanceID, instance.NatsSequence)
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for the result of %s: %w", function, err)
+	}
+	return nil
+}
+
+func hasResult(instance wire.Instance, function string) bool {
+	for _, token := range instance.Tokens {
+		var metadata struct {
+			Outputs map[string]json.RawMessage `json:"function_outputs"`
+		}
+		if json.Unmarshal(token.Metadata, &metadata) == nil && metadata.Outputs[function] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Where lists the places of an instance's tokens, in the order of birth.

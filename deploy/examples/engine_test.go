@@ -16,12 +16,16 @@ import (
 )
 
 // testEngine is the pure engine and the language of conditions with one instance in memory.
-// A time-out is due as soon as somebody waits for it; automatic transitions fire at once.
+// A time-out is due, and a function runs, as soon as somebody waits for it; automatic
+// transitions fire at once.
 type testEngine struct {
 	net        *petri.Net
 	limits     petri.Limits
 	language   *condition.Language
 	rules      map[string]json.RawMessage
+	functions  map[string]wire.FunctionCreateRequest
+	queue      []job
+	runs       map[string]Runs
 	state      *wire.State
 	revision   uint64
 	now        time.Time
@@ -47,9 +51,13 @@ func newTestEngine(t *testing.T, e Example) *testEngine {
 	engine := &testEngine{
 		net: net, limits: petri.DefaultLimits(4 << 20), now: time.Unix(1_700_000_000, 0).UTC(),
 		language: newTestLanguage(t), rules: map[string]json.RawMessage{}, beforeFire: func(string) {},
+		functions: map[string]wire.FunctionCreateRequest{}, runs: map[string]Runs{},
 	}
 	for _, r := range e.Rules {
 		engine.rules[r.ID] = r.Condition
+	}
+	for _, f := range e.Functions {
+		engine.functions[f.ID] = f
 	}
 	return engine
 }
@@ -67,6 +75,10 @@ func (e *testEngine) commit(cmd petri.Command, by string) error {
 	e.revision++
 	e.state = event.Instance
 	e.state.Fill(e.revision)
+	e.enqueue()
+	if event.Work != nil && event.TransitionID == "" {
+		return nil // A history has what moves tokens.
+	}
 	e.records = append(e.records, wire.TransitionRecord{
 		TransitionID: event.TransitionID, TriggeredBy: by, NatsSequence: e.revision,
 	})
@@ -83,7 +95,7 @@ func (e *testEngine) settle(ctx context.Context) error {
 			slices.SortStableFunc(automatic, func(a, b *wire.Transition) int { return cmp.Compare(b.Priority, a.Priority) })
 			for _, t := range automatic {
 				fire := petri.Fire{TokenID: token.ID, TransitionID: t.ID, Automatic: true}
-				if e.permit(ctx, fire) != nil {
+				if e.permit(ctx, fire, t.ID) != nil {
 					continue
 				}
 				if err := e.commit(fire, automaticBy); err != nil {
@@ -101,12 +113,12 @@ func (e *testEngine) settle(ctx context.Context) error {
 }
 
 // permit asks the guards of a firing.
-func (e *testEngine) permit(ctx context.Context, fire petri.Fire) error {
-	binding, err := petri.Bind(e.net, e.state, fire, e.limits)
+func (e *testEngine) permit(ctx context.Context, firing petri.Command, transitionID string) error {
+	binding, err := petri.Bind(e.net, e.state, firing, e.limits)
 	if err != nil {
 		return err
 	}
-	t, _ := e.net.Transition(fire.TransitionID)
+	t, _ := e.net.Transition(transitionID)
 	token := *binding.Consumed[0]
 	token.Data, token.Metadata = binding.Data, binding.Metadata
 	in := condition.NewInput(condition.Subject{Token: &token, Tokens: binding.Consumed, Instance: &e.state.Instance, Now: e.now})
@@ -164,7 +176,7 @@ func (e *testEngine) fire(ctx context.Context, req wire.FireRequest) (wire.FireR
 		}
 	}
 	fire := petri.Fire{TransitionID: req.TransitionID, FromPlace: req.FromPlace, Data: req.Data, Metadata: req.Metadata}
-	if err := e.permit(ctx, fire); err != nil {
+	if err := e.permit(ctx, fire, fire.TransitionID); err != nil {
 		return wire.FireReply{}, err
 	}
 	if err := e.commit(fire, req.TriggeredBy); err != nil {
@@ -187,6 +199,9 @@ func (e *testEngine) history(context.Context, wire.TokenHistoryRequest) (wire.To
 func (e *testEngine) await(ctx context.Context, _ string, revision uint64) (wire.Instance, error) {
 	if e.revision > revision {
 		return e.state.Instance, nil
+	}
+	if ran, err := e.work(ctx); ran || err != nil {
+		return e.state.Instance, err
 	}
 	for _, token := range e.state.Tokens {
 		place, ok := e.net.Place(token.Place)

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
 
-//go:embed */workflow.yaml */samples/*.json rules/*.yaml
+//go:embed */workflow.yaml */samples/*.json rules/*.yaml functions/*.yaml
 var files embed.FS
 
 // Example is a workflow and the documents that go through it.
@@ -27,8 +27,10 @@ type Example struct {
 	// Definition is the workflow, parsed; it has no problems.
 	Definition *wire.Definition
 	// Rules are those that the definition names: they must be there before it is deployed.
-	Rules   []wire.RuleCreateRequest
-	Samples []Sample
+	Rules []wire.RuleCreateRequest
+	// Functions are those that its places name, with their chains: likewise.
+	Functions []wire.FunctionCreateRequest
+	Samples   []Sample
 }
 
 // Sample is a document with its way through the net.
@@ -40,11 +42,13 @@ type Sample struct {
 	Data        json.RawMessage `json:"data"`
 	Metadata    json.RawMessage `json:"metadata,omitempty"`
 	Steps       []Step          `json:"steps"`
-	Ends        Ends            `json:"ends"`
+	// Runs is how often each function runs, those that fire nothing included.
+	Runs map[string]Runs `json:"runs,omitempty"`
+	Ends Ends            `json:"ends"`
 }
 
-// Step is one firing, or Times of them in a row. At most one of ByTimeout, Automatic and
-// Refused is given.
+// Step is one firing, or Times of them in a row. At most one of ByTimeout, Automatic, ByFunction
+// and Refused is given.
 type Step struct {
 	Transition  string          `json:"transition"`
 	Place       string          `json:"place,omitempty"`
@@ -57,6 +61,12 @@ type Step struct {
 	ByTimeout bool `json:"by_timeout,omitempty"`
 	// Automatic says that the rules service fires the transition by itself.
 	Automatic bool `json:"automatic,omitempty"`
+	// ByFunction says that the transition fires by itself, because a function of the token's place
+	// has ended.
+	ByFunction bool `json:"by_function,omitempty"`
+	// After is a function whose result on a token is waited for before the step: one that fires
+	// nothing, such as the end of a chain.
+	After string `json:"after,omitempty"`
 	// Refused says that the firing must be refused, with this code.
 	Refused fault.Code `json:"refused,omitempty"`
 }
@@ -66,6 +76,8 @@ type Step struct {
 type Ends struct {
 	Status wire.Status `json:"status"`
 	Places []string    `json:"places"`
+	// Data are members that the data of the last token must have, such as what functions put there.
+	Data map[string]any `json:"data,omitempty"`
 }
 
 // Waits reports whether one of the sample's steps is a time-out.
@@ -78,8 +90,8 @@ func (s Sample) Waits() bool {
 	return false
 }
 
-// Firings is how often the sample's steps fire each transition, those by time-outs and the
-// automatic ones included.
+// Firings is how often the sample's steps fire each transition, those that come by themselves
+// included.
 func (s Sample) Firings() map[string]int {
 	fired := map[string]int{}
 	for _, step := range s.Steps {
@@ -119,6 +131,9 @@ func read(folder string) (Example, error) {
 	}
 	e := Example{Folder: folder, Definition: def}
 	if e.Rules, err = Rules(def); err != nil {
+		return Example{}, err
+	}
+	if e.Functions, err = Functions(def); err != nil {
 		return Example{}, err
 	}
 	names, err := fs.Glob(files, path.Join(folder, "samples", "*.json"))
@@ -192,5 +207,5 @@ func (e Example) Hurried(name string, after time.Duration) Example {
 			def.Places[i].Timeout = &wire.Timeout{After: wire.Duration(after), Transition: place.Timeout.Transition}
 		}
 	}
-	return Example{Folder: e.Folder, Definition: &def, Rules: e.Rules, Samples: samples}
+	return Example{Folder: e.Folder, Definition: &def, Rules: e.Rules, Functions: e.Functions, Samples: samples}
 }

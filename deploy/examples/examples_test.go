@@ -23,6 +23,21 @@ func newTestExamples(t *testing.T) []Example {
 	return all
 }
 
+// newTestSample is a sample whose steps may be changed.
+func newTestSample(t *testing.T, folder, name string) (Example, Sample) {
+	t.Helper()
+	for _, e := range newTestExamples(t) {
+		for _, s := range e.Samples {
+			if e.Folder == folder && s.Name == name {
+				s.Steps = slices.Clone(s.Steps)
+				return e, s
+			}
+		}
+	}
+	t.Fatalf("there is no sample %s of %s", name, folder)
+	return Example{}, Sample{}
+}
+
 func newTestText(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -41,7 +56,7 @@ func TestAllAreThere(t *testing.T) {
 			t.Errorf("%s has %d samples", e.Folder, len(e.Samples))
 		}
 	}
-	want := []string{"document_review", "incident_response", "invoice_processing", "order"}
+	want := []string{"document_review", "expense_report", "incident_response", "invoice_processing", "order"}
 	if !slices.Equal(names, want) {
 		t.Errorf("examples are %v, want %v", names, want)
 	}
@@ -62,6 +77,9 @@ func TestSamplesEndWhereTheySay(t *testing.T) {
 				}
 				if !maps.Equal(out.Firings, s.Firings()) {
 					t.Errorf("fired %v, not %v", out.Firings, s.Firings())
+				}
+				if !maps.Equal(engine.runs, s.Runs) && len(engine.runs)+len(s.Runs) > 0 {
+					t.Errorf("the functions ran %v, not %v", engine.runs, s.Runs)
 				}
 			})
 			for transition := range s.Firings() {
@@ -131,20 +149,46 @@ func TestHurriedSamplesDoNotRace(t *testing.T) {
 // A step that comes by itself must be the very next that happens.
 func TestRunNoticesAnotherAutomaticFiring(t *testing.T) {
 	t.Parallel()
-	e := newTestExamples(t)[2]
-	for i, s := range e.Samples {
-		if s.Name == "petty" {
-			s.Steps = slices.Clone(s.Steps)
-			s.Steps[2].Transition = "request_approval"
-			_, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
-			if err == nil || !strings.Contains(err.Error(), `"waive_approval" fired instead`) {
-				t.Errorf("another firing was accepted: %v", err)
-			}
-			return
-		}
-		if i == len(e.Samples)-1 {
-			t.Error("there is no sample petty")
-		}
+	e, s := newTestSample(t, "invoice-processing", "petty")
+	s.Steps[2].Transition = "request_approval"
+	_, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+	if err == nil || !strings.Contains(err.Error(), `"waive_approval" fired instead`) {
+		t.Errorf("another firing was accepted: %v", err)
+	}
+}
+
+func TestRunNoticesWhoFired(t *testing.T) {
+	t.Parallel()
+	e, s := newTestSample(t, "expense-report", "small")
+	out, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+	if err != nil || out.Functions != 3 || out.Automatic != 1 {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	s.Steps[0].ByFunction, s.Steps[0].Automatic = false, true
+	_, err = newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+	if err == nil || !strings.Contains(err.Error(), `it was fired by "function-runner", not "rules"`) {
+		t.Errorf("a firing of another was accepted: %v", err)
+	}
+}
+
+func TestRunNoticesOtherData(t *testing.T) {
+	t.Parallel()
+	e, s := newTestSample(t, "expense-report", "small")
+	s.Ends.Data = map[string]any{"reimbursement": 157.91}
+	_, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+	if err == nil || !strings.Contains(err.Error(), "data.reimbursement is 157.9, not 157.91") {
+		t.Errorf("other data were accepted: %v", err)
+	}
+}
+
+// A step after a function waits for its result, and so fails where there is none.
+func TestRunWaitsForAResult(t *testing.T) {
+	t.Parallel()
+	e, s := newTestSample(t, "expense-report", "incomplete")
+	s.Steps[1].After = "reimbursement"
+	_, err := newTestEngine(t, e).driver().Run(t.Context(), e.Definition.Name, s)
+	if err == nil || !strings.Contains(err.Error(), "waiting for the result of reimbursement") {
+		t.Errorf("a result that never came was not missed: %v", err)
 	}
 }
 
@@ -175,7 +219,8 @@ func TestRunKeepsRefusals(t *testing.T) {
 func TestInlineConditionsCompile(t *testing.T) {
 	t.Parallel()
 	for _, e := range newTestExamples(t) {
-		if problems := newTestLanguage(t).CheckWhens(e.Definition); len(problems) > 0 {
+		language := newTestLanguage(t)
+		if problems := append(language.CheckWhens(e.Definition), language.CheckMappings(e.Definition)...); len(problems) > 0 {
 			t.Errorf("%s: %v", e.Folder, problems)
 		}
 	}
@@ -196,6 +241,11 @@ func TestReadmesAreShort(t *testing.T) {
 		for _, r := range e.Rules {
 			if !strings.Contains(text, r.ID) {
 				t.Errorf("%s/README.md does not name the rule %s", e.Folder, r.ID)
+			}
+		}
+		for _, f := range e.Functions {
+			if !strings.Contains(text, "`"+f.ID+"`") {
+				t.Errorf("%s/README.md does not name the function %s", e.Folder, f.ID)
 			}
 		}
 	}

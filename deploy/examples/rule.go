@@ -1,13 +1,9 @@
 package examples
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"slices"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
@@ -20,26 +16,11 @@ func Library() ([]wire.RuleCreateRequest, error) {
 	}
 	rules := make([]wire.RuleCreateRequest, len(names))
 	for i, name := range names {
-		if rules[i], err = readRule(name); err != nil {
+		if err := readStrictly(name, &rules[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return rules, nil
-}
-
-func readRule(name string) (rule wire.RuleCreateRequest, err error) {
-	text, err := fs.ReadFile(files, name)
-	if err != nil {
-		return rule, err
-	}
-	raw, err := yaml.YAMLToJSONStrict(text)
-	if err != nil {
-		return rule, err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	err = decoder.Decode(&rule)
-	return rule, err
 }
 
 // Rules are the ready rules that a definition names, by id: whoever deploys it creates them

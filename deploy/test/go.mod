@@ -10,6 +10,7 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/seed-42b4788c/circuit-breaker/pkg v0.0.0
 	github.com/seed-42b4788c/circuit-breaker/pkg/natstest v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/services/function-runner v0.0.0-00010101000000-000000000000
 	github.com/seed-42b4788c/circuit-breaker/services/rules v0.0.0-00010101000000-000000000000
 	github.com/seed-42b4788c/circuit-breaker/services/token v0.0.0-00010101000000-000000000000
 	github.com/seed-42b4788c/circuit-breaker/services/transition v0.0.0-00010101000000-000000000000
@@ -50,6 +51,7 @@ require (
 	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 	github.com/synadia-io/orbit.go/jetstreamext v0.3.2 // indirect
 	github.com/synadia-io/orbit.go/natsext v0.1.3 // indirect
+	github.com/tetratelabs/wazero v1.12.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel v1.47.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc v1.47.0 // indirect
@@ -89,3 +91,5 @@ replace github.com/seed-42b4788c/circuit-breaker/services/token => ../../service
 replace github.com/seed-42b4788c/circuit-breaker/services/transition => ../../services/transition
 
 replace github.com/seed-42b4788c/circuit-breaker/services/breaker => ../../services/breaker
+
+replace github.com/seed-42b4788c/circuit-breaker/services/function-runner => ../../services/function-runner

@@ -43,6 +43,47 @@ func (b *Bus) LiveVersions(ctx context.Context, workflowID string, versions []in
 	return live, err
 }
 
+// Users are the names of the workflows that use something: in the newest version of an active
+// one, or in a version that a live instance runs on.
+func (b *Bus) Users(ctx context.Context, r *Registry, uses func(*wire.Workflow) bool) ([]string, error) {
+	// What this copy remembers may be behind, and a workflow that was just deployed counts.
+	records, err := r.ReadAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	users := []string{}
+	for _, record := range records {
+		used := false
+		var versions []int
+		err := b.Definitions(ctx, &record, func(w *wire.Workflow, _ uint64) bool {
+			if uses(w) {
+				used = used || w.Version >= record.Version && record.Status == wire.WorkflowActive
+				versions = append(versions, w.Version)
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(versions) > 0 && !used {
+			// An instance that has just begun must not be overlooked.
+			if err := b.CaughtUp(ctx, &record); err != nil {
+				return nil, err
+			}
+			live, err := b.LiveVersions(ctx, record.ID, versions)
+			if err != nil {
+				return nil, err
+			}
+			used = len(live) > 0
+		}
+		if used {
+			users = append(users, record.Name)
+		}
+	}
+	slices.Sort(users)
+	return users, nil
+}
+
 // CaughtUp waits until the view of a workflow contains every event that the workflow has at
 // this moment. It fails with fault.Timeout when the view is behind until ctx ends.
 func (b *Bus) CaughtUp(ctx context.Context, record *wire.WorkflowRecord) error {

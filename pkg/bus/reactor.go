@@ -31,6 +31,10 @@ type ReactorConfig struct {
 	Concurrency int
 	// AckWait is how long one event may take before another copy gets it.
 	AckWait time.Duration
+	// Since, where it is set, is when the service began to ask for these events, by the server's
+	// clock: its durables begin there. Such a Service may come to ask for others: under another
+	// set of filters it goes on where it was, and its old durables are deleted.
+	Since time.Time
 	// Recheck is how often old versions are asked whether they have live instances; 0 is a
 	// minute.
 	Recheck time.Duration
@@ -43,6 +47,9 @@ type Reaction struct {
 	// Event carries its state, filled in as of its sequence.
 	Event    *wire.Event
 	Sequence uint64
+	// Time is when the event was stored, Again that it was delivered before.
+	Time  time.Time
+	Again bool
 }
 
 // Reactor shares the events of all workflows with the other copies of its service, by a
@@ -98,6 +105,7 @@ func (w *reacting) newest() int {
 type reactingVersion struct {
 	filters  []string
 	sequence uint64
+	deployed time.Time
 	// wanted: it is the newest, or had live instances when that was last looked at, or an
 	// instance has migrated to it since.
 	wanted bool
@@ -260,7 +268,7 @@ func (r *Reactor) read(ctx context.Context, record *wire.WorkflowRecord, w *reac
 		w.seen = d.Version
 		if filters := r.cfg.Filters(d); len(filters) > 0 {
 			r.mu.Lock()
-			w.versions[d.Version] = &reactingVersion{filters: append(filters, wire.MigratedSubjects(d.ID)), sequence: sequence}
+			w.versions[d.Version] = &reactingVersion{filters: append(filters, wire.MigratedSubjects(d.ID)), sequence: sequence, deployed: d.DeployedAt}
 			r.mu.Unlock()
 			if len(w.versions) > 1 {
 				signal(r.look)
@@ -421,8 +429,12 @@ func (v *reactingVersion) see(live bool, durable *jetstream.ConsumerInfo, ends u
 
 func (r *Reactor) begin(ctx context.Context, w *reacting, version int, v *reactingVersion) error {
 	record := w.record
+	from, since, before, err := r.beginning(ctx, record.Stream, version, v)
+	if err != nil {
+		return err
+	}
 	worker := NewWorker(r.bus, WorkerConfig{
-		Stream: record.Stream, Durable: r.durable(version, v), Filters: v.filters, From: v.sequence,
+		Stream: record.Stream, Durable: r.durable(version, v), Filters: v.filters, From: from, Since: since,
 		Concurrency: min(cap(r.slots), workerBatch), Slots: r.slots, AckWait: r.cfg.AckWait,
 	}, func(ctx context.Context, msg jetstream.Msg) error { return r.receive(ctx, &record, version, msg) })
 	if err := worker.Start(ctx); err != nil {
@@ -430,7 +442,7 @@ func (r *Reactor) begin(ctx context.Context, w *reacting, version int, v *reacti
 	}
 	v.worker = worker
 	r.runs(v, true)
-	return nil
+	return r.forget(ctx, record.Stream, before)
 }
 
 func (r *Reactor) runs(v *reactingVersion, running bool) {
@@ -469,7 +481,10 @@ func (r *Reactor) receive(ctx context.Context, record *wire.WorkflowRecord, vers
 	if err != nil {
 		return err
 	}
-	return r.handle(ctx, &Reaction{Record: record, Version: compiled, Event: &ev, Sequence: meta.Sequence.Stream})
+	return r.handle(ctx, &Reaction{
+		Record: record, Version: compiled, Event: &ev,
+		Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Again: meta.NumDelivered > 1,
+	})
 }
 
 // migrated makes sure that somebody reacts to an instance that has come to a version whose

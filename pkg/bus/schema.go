@@ -76,28 +76,37 @@ func (v *Version) checkData(ev *wire.Event) error {
 }
 
 func (v *Version) checkToken(token *wire.Token) error {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(token.Data))
-	if err != nil {
+	violations, err := Violations(v.Schema, "data", token.Data)
+	if err != nil || len(violations) == 0 {
 		return err
 	}
-	err = v.Schema.Validate(doc)
-	if err == nil {
-		return nil
-	}
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
-		return err
-	}
-	violations := leaves(invalid, nil)
 	return fault.New(fault.SchemaViolation, "the token's data does not fit the workflow's schema: %s: %s", violations[0]["path"], violations[0]["message"]).
 		With("token_id", token.ID).With("violations", violations)
 }
 
+// Violations lists where a JSON document does not fit a schema, each with the path, which begins
+// with root, and a message.
+func Violations(schema *jsonschema.Schema, root string, document json.RawMessage) ([]map[string]string, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	if err != nil {
+		return nil, err
+	}
+	err = schema.Validate(doc)
+	if err == nil {
+		return nil, nil
+	}
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return nil, err
+	}
+	return leaves(root, invalid, nil), nil
+}
+
 const maxViolations = 20
 
-func leaves(e *jsonschema.ValidationError, found []map[string]string) []map[string]string {
+func leaves(root string, e *jsonschema.ValidationError, found []map[string]string) []map[string]string {
 	if len(e.Causes) == 0 {
-		path := "data"
+		path := root
 		for _, part := range e.InstanceLocation {
 			path += "." + part
 		}
@@ -109,7 +118,7 @@ func leaves(e *jsonschema.ValidationError, found []map[string]string) []map[stri
 		if len(found) >= maxViolations {
 			break
 		}
-		found = leaves(cause, found)
+		found = leaves(root, cause, found)
 	}
 	return found
 }

@@ -66,6 +66,32 @@ func (b *Bus) EnsureShared(ctx context.Context) error {
 	return nil
 }
 
+// EnsureWork creates what functions and agents share: JOBS, EXECUTIONS, DEAD_LETTERS and the
+// bucket of what is known of their targets. Records of executions are kept for age; 0 is for
+// good. It is idempotent.
+func (b *Bus) EnsureWork(ctx context.Context, age time.Duration) error {
+	stream := jetstream.StreamConfig{
+		Storage: b.cfg.storage(), Replicas: b.cfg.Replicas, Discard: jetstream.DiscardOld,
+		AllowDirect: true, AllowMsgTTL: true, Duplicates: duplicateWindow,
+	}
+	jobs, executions, letters := stream, stream, stream
+	jobs.Name, jobs.Subjects, jobs.Description = wire.StreamJobs, wire.JobsStreamSubjects(), "Work that waits for functions and agents, and its schedules (ADR-51)"
+	jobs.Retention, jobs.AllowMsgSchedules = jetstream.WorkQueuePolicy, true
+	executions.Name, executions.Subjects, executions.Description = wire.StreamExecutions, []string{wire.ExecutionSubject("*", "*", "*", "*", "*")}, "A record of every run of a function or agent"
+	executions.MaxMsgsPerSubject, executions.MaxAge = 1, age
+	letters.Name, letters.Subjects, letters.Description = wire.StreamDeadLetters, []string{wire.DeadLetterSubject("*", "*", "*", "*", "*")}, "Runs that have failed for good, until somebody redrives or discards them"
+	letters.MaxMsgsPerSubject = 1
+	for _, cfg := range []jetstream.StreamConfig{jobs, executions, letters} {
+		if _, err := b.ensureStream(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return b.ensureBucket(ctx, jetstream.KeyValueConfig{
+		Bucket: wire.BucketTargets, Description: "Open circuits and rate limits of functions and agents", History: 1,
+		LimitMarkerTTL: leaseMarkerTTL, Storage: b.cfg.storage(), Replicas: b.cfg.Replicas,
+	})
+}
+
 // EnsureVersioned creates a bucket that keeps every change of every key, for the service
 // that owns it. It is idempotent.
 func (b *Bus) EnsureVersioned(ctx context.Context, bucket, description string) error {

@@ -24,6 +24,8 @@ type WorkerConfig struct {
 	// there stays as it is. 0 is the beginning, and brings a durable that is there to these
 	// settings.
 	From uint64
+	// Since, where it is set, goes before From: the durable begins with what was stored then.
+	Since time.Time
 	// Concurrency is how many messages this copy works on at once.
 	Concurrency int
 	// Slots, unless nil, are shared with other workers: each message in hand holds one.
@@ -88,10 +90,14 @@ func (w *Worker) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	if len(w.cfg.Filters) == 1 {
 		cfg.FilterSubject, cfg.FilterSubjects = w.cfg.Filters[0], nil
 	}
-	if w.cfg.From == 0 {
+	switch {
+	case !w.cfg.Since.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &w.cfg.Since
+	case w.cfg.From == 0:
 		return w.bus.JS.CreateOrUpdateConsumer(ctx, w.cfg.Stream, cfg)
+	default:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.cfg.From
 	}
-	cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.cfg.From
 	consumer, err := w.bus.JS.Consumer(ctx, w.cfg.Stream, w.cfg.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		consumer, err = w.bus.JS.CreateConsumer(ctx, w.cfg.Stream, cfg)

@@ -18,6 +18,9 @@ import (
 // InvalidCondition is the code of the problems that CheckWhens finds.
 const InvalidCondition = "invalid_condition"
 
+// InvalidMapping is the code of the problems that CheckMappings finds.
+const InvalidMapping = "invalid_mapping"
+
 // Compile reads a condition in wire form: a JSON string holds a CEL expression, a JSON object
 // a tree. field is what the caller calls the condition, such as "condition".
 //
@@ -115,6 +118,35 @@ func (l *Language) CheckWhens(def *wire.Definition) []wire.Problem {
 		var refused *fault.Error
 		if errors.As(err, &refused) {
 			problems = append(problems, wire.Problem{Path: path, Code: InvalidCondition, Message: "this " + strings.TrimPrefix(refused.Message, path+" ")})
+		}
+	}
+	return problems
+}
+
+// CheckMappings reports every input of a definition's bindings that is no mapping, or asks for
+// what is not known where functions and agents run.
+func (l *Language) CheckMappings(def *wire.Definition) []wire.Problem {
+	var problems []wire.Problem
+	check := func(path string, raw json.RawMessage) {
+		if len(raw) == 0 {
+			return
+		}
+		m, err := l.CompileMapping(path, raw)
+		var refused *fault.Error
+		switch {
+		case errors.As(err, &refused):
+			at, _ := refused.Details["field"].(string)
+			problems = append(problems, wire.Problem{Path: at, Code: InvalidMapping, Message: "this " + strings.TrimPrefix(refused.Message, at+" ")})
+		case err == nil && m.NeedsHistory():
+			problems = append(problems, wire.Problem{Path: path, Code: InvalidMapping, Message: "this asks for the token's history, which is not read here"})
+		}
+	}
+	for i := range def.Places {
+		for k := range def.Places[i].Functions {
+			check(fmt.Sprintf("places[%d].functions[%d].input", i, k), def.Places[i].Functions[k].Input)
+		}
+		for k := range def.Places[i].Agents {
+			check(fmt.Sprintf("places[%d].agents[%d].input", i, k), def.Places[i].Agents[k].Input)
 		}
 	}
 	return problems

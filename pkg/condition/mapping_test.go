@@ -339,3 +339,17 @@ func BenchmarkCompileMapping(b *testing.B) {
 		}
 	}
 }
+
+func TestCheckMappings(t *testing.T) {
+	t.Parallel()
+	got := newTestLanguage(t).CheckMappings(&wire.Definition{Places: []wire.Place{
+		{ID: "a"},
+		{
+			ID: "b", Functions: []wire.FunctionBinding{{Function: "f"}, {Function: "g", Input: []byte(`{"x": ["=token.data.", 1]}`)}},
+			Agents: []wire.AgentBinding{{Agent: "h", Input: []byte(`"=token.has_transitioned_from('a')"`)}, {Agent: "i", Input: []byte(`{"x": "=token.data.x"}`)}},
+		},
+	}})
+	if len(got) != 2 || got[0].Path != "places[1].functions[1].input.x[0]" || got[1].Path != "places[1].agents[0].input" || got[0].Code != InvalidMapping {
+		t.Errorf("problems are %+v", got)
+	}
+}

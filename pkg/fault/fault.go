@@ -31,6 +31,8 @@ const (
 	TokenNotFound      Code = "token_not_found"
 	TransitionNotFound Code = "transition_not_found"
 	RuleNotFound       Code = "rule_not_found"
+	FunctionNotFound   Code = "function_not_found"
+	ExecutionNotFound  Code = "execution_not_found"
 
 	// 409: it contradicts what happened meanwhile.
 	Conflict          Code = "conflict"
@@ -41,6 +43,9 @@ const (
 	WorkflowExists    Code = "workflow_exists"
 	RuleExists        Code = "rule_exists"
 	RuleInUse         Code = "rule_in_use"
+	FunctionExists    Code = "function_exists"
+	FunctionInUse     Code = "function_in_use"
+	FunctionDisabled  Code = "function_disabled"
 	InstanceSuspended Code = "instance_suspended"
 	StreamMismatch    Code = "stream_mismatch"
 
@@ -68,9 +73,9 @@ const (
 var statuses = map[Code]int{
 	BadRequest: 400, UnknownField: 400, InvalidField: 400, InvalidDefinition: 400,
 	WorkflowNotFound: 404, VersionNotFound: 404, InstanceNotFound: 404, TokenNotFound: 404, TransitionNotFound: 404,
-	RuleNotFound: 404,
-	Conflict:     409, SequenceMismatch: 409, VersionMismatch: 409, RequestIDReused: 409, TokenMoved: 409,
-	WorkflowExists: 409, RuleExists: 409, RuleInUse: 409, InstanceSuspended: 409, StreamMismatch: 409,
+	RuleNotFound: 404, FunctionNotFound: 404, ExecutionNotFound: 404,
+	Conflict: 409, SequenceMismatch: 409, VersionMismatch: 409, RequestIDReused: 409, TokenMoved: 409,
+	WorkflowExists: 409, RuleExists: 409, RuleInUse: 409, FunctionExists: 409, FunctionInUse: 409, FunctionDisabled: 409, InstanceSuspended: 409, StreamMismatch: 409,
 	InstanceFinished: 410, TokenEnded: 410, WorkflowArchived: 410,
 	RuleRejected: 422, TransitionNotEnabled: 422, PlaceMismatch: 422, SchemaViolation: 422, LimitExceeded: 422,
 	Overloaded: 429, Internal: 500, Unavailable: 503, RulesMissing: 503, Timeout: 504, WorkflowFull: 507,

@@ -31,6 +31,7 @@ const (
 	problemTimeoutNoFiring   = "timeout_without_transition"
 	problemTimeoutElsewhere  = "timeout_not_from_place"
 	problemBindingTransition = "binding_transition"
+	problemInvalidOutput     = "invalid_output"
 )
 
 // problems collects what is wrong with a definition.

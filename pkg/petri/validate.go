@@ -3,6 +3,7 @@ package petri
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -147,14 +148,36 @@ func (v *validator) place(i int) {
 	if p.Timeout != nil {
 		v.timeout(path+".timeout", p)
 	}
+	agents, functions := map[string]int{}, map[string]int{}
 	for k := range p.Agents {
 		b := &p.Agents[k]
-		v.binding(at(path+".agents", k), "agent", b.Agent, p.ID, b.OnSuccess, b.OnFailure)
+		v.binding(at(path+".agents", k), "agent", b.Agent, b.Output, p.ID, b.OnSuccess, b.OnFailure)
+		v.bindsOnce(at(path+".agents", k)+".agent", b.Agent, agents, k)
 	}
 	for k := range p.Functions {
 		b := &p.Functions[k]
-		v.binding(at(path+".functions", k), "function", b.Function, p.ID, b.OnSuccess, b.OnFailure)
+		v.binding(at(path+".functions", k), "function", b.Function, b.Output, p.ID, b.OnSuccess, b.OnFailure)
+		v.bindsOnce(at(path+".functions", k)+".function", b.Function, functions, k)
 	}
+}
+
+// bindsOnce refuses that a place asks twice for the same: their results would have one name.
+func (v *validator) bindsOnce(path, target string, seen map[string]int, k int) {
+	if first, twice := seen[target]; twice && target != "" {
+		v.add(path, problemDuplicateID, "%s is asked for at [%d] already", clip(target), first)
+		return
+	}
+	seen[target] = k
+}
+
+// outputPath reports whether a path leads to a member of the data: names with dots between.
+func outputPath(path string) bool {
+	for part := range strings.SplitSeq(path, ".") {
+		if part == "" || strings.ContainsAny(part, " \t\r\n") {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *validator) timeout(path string, p *wire.Place) {
@@ -170,7 +193,10 @@ func (v *validator) timeout(path string, p *wire.Place) {
 	}
 }
 
-func (v *validator) binding(path, kind, target, place, onSuccess, onFailure string) {
+func (v *validator) binding(path, kind, target, output, place, onSuccess, onFailure string) {
+	if output != "" && !outputPath(output) {
+		v.add(path+".output", problemInvalidOutput, "must be a member of the data, such as summary or result.words")
+	}
 	if target == "" {
 		v.add(path+"."+kind, problemMissing, "say which %s", kind)
 	} else {

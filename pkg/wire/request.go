@@ -29,6 +29,19 @@ const (
 	SubjectRuleEvaluate = "breaker.rule.evaluate"
 	SubjectRuleGuard    = "breaker.rule.guard"
 
+	SubjectFunctionCreate  = "breaker.function.create"
+	SubjectFunctionUpdate  = "breaker.function.update"
+	SubjectFunctionGet     = "breaker.function.get"
+	SubjectFunctionList    = "breaker.function.list"
+	SubjectFunctionDelete  = "breaker.function.delete"
+	SubjectFunctionInvoke  = "breaker.function.invoke"
+	SubjectFunctionTrigger = "breaker.function.trigger"
+
+	SubjectExecutionGet     = "breaker.execution.get"
+	SubjectExecutionList    = "breaker.execution.list"
+	SubjectExecutionRedrive = "breaker.execution.redrive"
+	SubjectExecutionDiscard = "breaker.execution.discard"
+
 	SubjectTokenCreate  = "breaker.token.create"
 	SubjectTokenInject  = "breaker.token.inject"
 	SubjectTokenGet     = "breaker.token.get"

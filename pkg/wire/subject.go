@@ -9,8 +9,14 @@ import (
 const (
 	StreamPlaces      = "PLACES"
 	StreamTimers      = "TIMERS"
+	StreamJobs        = "JOBS"
+	StreamExecutions  = "EXECUTIONS"
+	StreamDeadLetters = "DEAD_LETTERS"
 	BucketWorkflows   = "workflows"
 	BucketRules       = "rules"
+	BucketFunctions   = "functions"
+	BucketTargets     = "targets"
+	BucketModules     = "modules"
 	BucketLeases      = "leases"
 	streamPrefix      = "WORKFLOW_"
 	subjectRoot       = "workflows."
@@ -18,6 +24,11 @@ const (
 	timerSetPrefix    = "timers.set."
 	timerDuePrefix    = "timers.due."
 	registryNameSpace = "name."
+	functionPrefix    = "functions."
+	jobPrefix         = "jobs."
+	jobWaitPrefix     = "jobs.wait."
+	executionPrefix   = "executions."
+	deadLetterPrefix  = "dead_letters."
 )
 
 // Kinds of timers.
@@ -139,6 +150,54 @@ func TimerDueSubject(kind, w, instance, token string) string {
 
 // TimerDueSubjects matches all due timers of a kind.
 func TimerDueSubjects(kind string) string { return TimerDueSubject(kind, "*", "*", "*") }
+
+// FunctionSubject is where a program answers for a function of kind nats.
+func FunctionSubject(function string) string { return functionPrefix + function }
+
+// work is what the subjects of jobs, executions and dead letters end with. An empty workflow or
+// instance becomes NoInstance.
+func work(kind, target, w, instance, execution string) string {
+	if w == "" {
+		w = NoInstance
+	}
+	if instance == "" {
+		instance = NoInstance
+	}
+	return kind + "." + target + "." + w + "." + instance + "." + execution
+}
+
+// JobsStreamSubjects are the subjects of the JOBS stream.
+func JobsStreamSubjects() []string {
+	return []string{jobPrefix + "*.*.*.*.*", jobWaitPrefix + "*.*.*.*.*"}
+}
+
+// JobSubject is where a job waits for a copy that takes it.
+func JobSubject(j *Job) string {
+	return jobPrefix + work(j.Kind, j.Target, j.WorkflowID, j.InstanceID, j.ID)
+}
+
+// JobWaitSubject holds the schedule of a job that comes later.
+func JobWaitSubject(j *Job) string {
+	return jobWaitPrefix + work(j.Kind, j.Target, j.WorkflowID, j.InstanceID, j.ID)
+}
+
+// JobSubjects matches the jobs of a target, JobWaitSubjects their schedules.
+func JobSubjects(kind, target string) string { return jobPrefix + work(kind, target, "*", "*", "*") }
+
+// JobWaitSubjects matches the schedules of a target's jobs.
+func JobWaitSubjects(kind, target string) string {
+	return jobWaitPrefix + work(kind, target, "*", "*", "*")
+}
+
+// ExecutionSubject is where the record of a run is kept; every part but the last may be *.
+func ExecutionSubject(kind, target, w, instance, execution string) string {
+	return executionPrefix + work(kind, target, w, instance, execution)
+}
+
+// DeadLetterSubject is where a run that has failed for good is kept.
+func DeadLetterSubject(kind, target, w, instance, execution string) string {
+	return deadLetterPrefix + work(kind, target, w, instance, execution)
+}
 
 // RegistryNameKey is the key in the workflows bucket that makes a name unique.
 func RegistryNameKey(name string) string { return registryNameSpace + name }

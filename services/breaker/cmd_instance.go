@@ -66,7 +66,7 @@ func newInstanceList(a *App) *cobra.Command {
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeWorkflow,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
-			if req.Status, err = statusFlag(wanted, wire.Statuses()...); err != nil {
+			if req.Status, err = oneOfFlag("status", wanted, wire.Statuses()...); err != nil {
 				return err
 			}
 			if len(args) > 0 {

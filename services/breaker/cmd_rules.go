@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/client"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
@@ -99,33 +98,7 @@ func (a *App) showRule(r *wire.Rule) {
 		"changed", clock(r.UpdatedAt),
 		"changed by", r.Author,
 	)
-	a.Console.Printf("\n%s\n", a.Console.Paint(ui.Bold, "condition:"))
-	for line := range strings.Lines(conditionYAML(r.Condition)) {
-		a.Console.Printf("  %s\n", ui.Clean(strings.TrimSuffix(line, "\n")))
-	}
-}
-
-// conditionYAML writes a condition as people would: JSON is YAML already, but for its style.
-func conditionYAML(condition json.RawMessage) string {
-	var tree yaml.Node
-	var text strings.Builder
-	encoder := yaml.NewEncoder(&text)
-	encoder.SetIndent(2)
-	if err := yaml.Unmarshal(condition, &tree); err != nil {
-		return string(condition)
-	}
-	plain(&tree)
-	if err := encoder.Encode(&tree); err != nil {
-		return string(condition)
-	}
-	return text.String()
-}
-
-func plain(node *yaml.Node) {
-	node.Style = 0
-	for _, inside := range node.Content {
-		plain(inside)
-	}
+	a.yaml("condition", r.Condition)
 }
 
 func newRulesHistory(a *App) *cobra.Command {

@@ -123,12 +123,12 @@ func (a *App) questions(args []string, text string, about wire.RuleEvaluateReque
 		about.RuleID = args[0]
 		return []question{{about, nil}}, nil
 	}
-	files, err := a.readRules(args)
+	files, err := ruleShelf(a).readAll(a, args)
 	if err != nil {
 		return nil, err
 	}
 	var all []question
-	for _, rule := range files[0].Rules {
+	for _, rule := range files[0].definitions {
 		about.RuleID, about.Condition = rule.ID, rule.Condition
 		all = append(all, question{about, rule.Program})
 	}

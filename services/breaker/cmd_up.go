@@ -68,6 +68,7 @@ func (a *App) fleetConfig(cmd *cobra.Command, flags upFlags) (fleet.Config, erro
 		return fleet.Config{}, usageError{err}
 	}
 	cfg := fleet.DefaultConfig(dir)
+	cfg.Environ = a.Environ
 	if err := env.Load(a.Environ, &cfg.Settings); err != nil {
 		return cfg, usagef("the environment is faulty:\n%w", err)
 	}

@@ -30,7 +30,7 @@ func newWorkflowList(a *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List workflows", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			only, err := statusFlag(wanted, wire.WorkflowActive, wire.WorkflowArchived)
+			only, err := oneOfFlag("status", wanted, wire.WorkflowActive, wire.WorkflowArchived)
 			if err != nil {
 				return err
 			}

@@ -20,19 +20,22 @@ const (
 	exitUnavailable = 5
 	exitDifferences = 6
 	exitNotPassed   = 7
+	exitRunFailed   = 8
 	exitInterrupted = 130
 )
 
 const exitHelp = `Every command ends with one of these codes:
 
   0    it worked
-  1    it failed in another way, or a definition or a rule has problems
+  1    it failed in another way, or a definition, a rule or a function has problems
   2    it was called in a wrong way: arguments, flags, or a request that is malformed (400)
   3    what it names does not exist (404), or is over (410)
-  4    the fleet refused: a conflict (409), or the net or a rule said no (422)
+  4    the fleet refused: a conflict (409), or the net or a rule said no (422); or some dead letters
+       were not redriven or discarded
   5    the fleet cannot be reached or cannot do it now (429, 503, 504, 507)
   6    verify found differences between the log, the states and the view
   7    rules test or rules explain: a rule did not pass
+  8    functions invoke: the run has failed, or was dropped
   130  it was interrupted
 
 With --json an error is one JSON object on stderr: {"code", "message", "details"}.
@@ -56,9 +59,20 @@ var errProblems = errors.New("the file has problems")
 // errNotPassed is what rules test found, already reported.
 var errNotPassed = errors.New("the rule did not pass")
 
+// errRunFailed is how a run that invoke has shown ended.
+var errRunFailed = errors.New("the run has failed")
+
+// errRefused is what redrive and discard have shown to be refused.
+var errRefused = errors.New("some were refused")
+
 // reported tells errors that a command has shown already.
 func reported(err error) bool {
-	return errors.Is(err, errDifferences) || errors.Is(err, errProblems) || errors.Is(err, errNotPassed)
+	for _, known := range []error{errDifferences, errProblems, errNotPassed, errRunFailed, errRefused} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // exitCode gives an error its meaning for the calling shell.
@@ -74,6 +88,10 @@ func exitCode(err error) int {
 		return exitDifferences
 	case errors.Is(err, errNotPassed):
 		return exitNotPassed
+	case errors.Is(err, errRunFailed):
+		return exitRunFailed
+	case errors.Is(err, errRefused):
+		return exitRejected
 	case errors.As(err, &coded):
 		return faultExit(coded.Code)
 	case errors.Is(err, context.Canceled):

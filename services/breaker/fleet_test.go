@@ -236,7 +236,7 @@ func TestStatusShowsWhoServesAndWhatIsThere(t *testing.T) {
 	for _, s := range found.Services {
 		services = append(services, fmt.Sprintf("%s %d", s.Name, s.Copies))
 	}
-	if diff := cmp.Diff([]string{"rules 1", "token 1", "transition 1"}, services); diff != "" {
+	if diff := cmp.Diff([]string{"function-runner 1", "rules 1", "token 1", "transition 1"}, services); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
 	}
 	out := c.ok(t, "status")

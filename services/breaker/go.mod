@@ -41,6 +41,7 @@ require (
 	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 	github.com/synadia-io/orbit.go/jetstreamext v0.3.2 // indirect
 	github.com/synadia-io/orbit.go/natsext v0.1.3 // indirect
+	github.com/tetratelabs/wazero v1.12.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel v1.47.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc v1.47.0 // indirect
@@ -78,6 +79,7 @@ require (
 	github.com/rivo/uniseg v0.4.7
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/seed-42b4788c/circuit-breaker/deploy/examples v0.0.0
+	github.com/seed-42b4788c/circuit-breaker/services/function-runner v0.0.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9 // indirect
 	go.yaml.in/yaml/v2 v2.4.4
@@ -99,3 +101,5 @@ replace github.com/seed-42b4788c/circuit-breaker/services/token => ../../service
 replace github.com/seed-42b4788c/circuit-breaker/services/transition => ../../services/transition
 
 replace github.com/seed-42b4788c/circuit-breaker/deploy/examples => ../../deploy/examples
+
+replace github.com/seed-42b4788c/circuit-breaker/services/function-runner => ../../services/function-runner

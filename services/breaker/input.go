@@ -156,8 +156,8 @@ func pairs(flag string, values []string) (map[string]string, error) {
 	return all, nil
 }
 
-// statusFlag checks a --status value.
-func statusFlag[S ~string](value string, allowed ...S) (S, error) {
+// oneOfFlag checks the value of a flag that has a few possible ones, or none.
+func oneOfFlag[S ~string](flag, value string, allowed ...S) (S, error) {
 	if value == "" {
 		return "", nil
 	}
@@ -168,7 +168,27 @@ func statusFlag[S ~string](value string, allowed ...S) (S, error) {
 		}
 		names[i] = string(s)
 	}
-	return "", usagef("--status is one of %s, not %q", strings.Join(names, ", "), value)
+	return "", usagef("--%s is one of %s, not %q", flag, strings.Join(names, ", "), value)
+}
+
+// offer has the shell complete a flag with its possible values.
+func offer(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// moment reads a time, or how long ago it was.
+func moment(flag, value string, now time.Time) (time.Time, error) {
+	if value == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(value); err == nil && ago >= 0 {
+		return now.Add(-ago).UTC(), nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, value)
+	if err != nil {
+		return time.Time{}, usagef("--%s takes how long ago, such as 90m, or a time such as 2026-01-31T12:00:00Z, not %q", flag, value)
+	}
+	return at.UTC(), nil
 }
 
 // plural counts things for people.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/services/breaker/internal/ui"
@@ -92,6 +94,45 @@ func (a *App) fields(pairs ...any) {
 		}
 	}
 	a.Console.Table(t, "")
+}
+
+// yaml writes a document as people would, below its name.
+func (a *App) yaml(name string, document json.RawMessage) {
+	a.lines(name, yamlText(document))
+}
+
+// lines writes a text that came from elsewhere, below its name; an empty one is left out.
+func (a *App) lines(name, text string) {
+	if text == "" {
+		return
+	}
+	a.Console.Printf("\n%s\n", a.Console.Paint(ui.Bold, name+":"))
+	for line := range strings.Lines(text) {
+		a.Console.Printf("  %s\n", ui.Clean(strings.TrimRight(line, "\r\n")))
+	}
+}
+
+// yamlText is a document in YAML: JSON is YAML already, but for its style.
+func yamlText(document json.RawMessage) string {
+	var tree yaml.Node
+	var text strings.Builder
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := yaml.Unmarshal(document, &tree); err != nil {
+		return string(document)
+	}
+	plain(&tree)
+	if err := encoder.Encode(&tree); err != nil {
+		return string(document)
+	}
+	return text.String()
+}
+
+func plain(node *yaml.Node) {
+	node.Style = 0
+	for _, inside := range node.Content {
+		plain(inside)
+	}
 }
 
 func (a *App) instance(i *wire.Instance) {

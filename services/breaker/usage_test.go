@@ -61,6 +61,27 @@ func TestWrongCallsEndWithTwoAndSayWhy(t *testing.T) {
 		{[]string{"rules", "test", "--condition", `{"field_exist": "data.a"}`, "--data", "{}"}, "is no kind of condition"},
 		{[]string{"rules", "explain", "x"}, "accepts 2 arg"},
 		{[]string{"rules", "explain", "x", "y", "--as-of", "yesterday"}, "--as-of"},
+		{[]string{"functions", "putt"}, "did you mean put?"},
+		{[]string{"functions", "put"}, "at least 1 arg"},
+		{[]string{"functions", "put", "/nowhere/x.yaml"}, "/nowhere/x.yaml"},
+		{[]string{"functions", "list", "--kind", "shell"}, "nats, http, exec, wasm, expression"},
+		{[]string{"functions", "invoke"}, "accepts 1 arg"},
+		{[]string{"functions", "invoke", "x", "--input", "{"}, "--input is not JSON"},
+		{[]string{"functions", "trigger", "x", "--data", "@/nowhere/x.json"}, "/nowhere/x.json"},
+		{[]string{"functions", "upload", "x"}, "accepts 2 arg"},
+		{[]string{"functions", "upload", "../x", "x.wasm"}, "the name of a module"},
+		{[]string{"functions", "upload", "x", "/nowhere/x.wasm"}, "/nowhere/x.wasm"},
+		{[]string{"functions", "upload", "x", "-"}, "no WebAssembly module"},
+		{[]string{"executions", "list", "--status", "done"}, "succeeded"},
+		{[]string{"executions", "list", "--kind", "robot"}, "function, agent"},
+		{[]string{"executions", "list", "--function", "x", "--kind", "agent"}, "--function names the target"},
+		{[]string{"executions", "list", "--since", "yesterday"}, "--since takes"},
+		{[]string{"executions", "list", "--since", "1h", "--until", "2h"}, "the window is empty"},
+		{[]string{"dead-letters", "redrive"}, "give a --target"},
+		{[]string{"dead-letters", "redrive", "--since", "1h"}, "give a --target"},
+		{[]string{"dead-letters", "redrive", "x", "--target", "y"}, "not both"},
+		{[]string{"dead-letters", "redrive", "x", "y", "--request-id", "r"}, "one execution at a time"},
+		{[]string{"dead-letters", "discard", "x"}, `"reason" not set`},
 		{[]string{"up", "--sync", "sometimes"}, "always or interval"},
 		{[]string{"up", "--log-level", "loud"}, "loud"},
 		{[]string{"status", "--context", "none"}, `no NATS context "none"`},
@@ -166,7 +187,7 @@ func TestEveryFaultHasItsExitCode(t *testing.T) {
 func TestExitCodesAreDocumented(t *testing.T) {
 	t.Parallel()
 	help := newTestCLI(t).ok(t, "help", "exit-codes")
-	for code := range 8 {
+	for code := range 9 {
 		if !strings.Contains(help, fmt.Sprintf("\n  %d  ", code)) {
 			t.Errorf("code %d is not in:\n%s", code, help)
 		}

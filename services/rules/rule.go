@@ -139,48 +139,14 @@ func (s *Service) remove(ctx context.Context, req wire.RuleDeleteRequest) (wire.
 	return removed.Shown(), err
 }
 
-// unused refuses the deletion of a rule that a workflow uses: in the newest version of an
-// active one, or in a version that a live instance runs on.
+// unused refuses the deletion of a rule that a workflow uses.
 func (s *Service) unused(ctx context.Context, id string) error {
-	var users []string
-	// What this copy remembers may be behind, and a workflow that was just deployed counts.
-	records, err := s.registry.ReadAll(ctx)
-	if err != nil {
+	users, err := s.bus.Users(ctx, s.registry, func(w *wire.Workflow) bool {
+		return slices.ContainsFunc(w.Transitions, func(t wire.Transition) bool { return slices.Contains(t.Rules, id) })
+	})
+	if err != nil || len(users) == 0 {
 		return err
 	}
-	for _, record := range records {
-		uses := false
-		var versions []int
-		err := s.bus.Definitions(ctx, &record, func(w *wire.Workflow, _ uint64) bool {
-			if !slices.ContainsFunc(w.Transitions, func(t wire.Transition) bool { return slices.Contains(t.Rules, id) }) {
-				return true
-			}
-			uses = uses || w.Version >= record.Version && record.Status == wire.WorkflowActive
-			versions = append(versions, w.Version)
-			return true
-		})
-		if err != nil {
-			return err
-		}
-		if len(versions) > 0 && !uses {
-			// An instance that has just begun must not be overlooked.
-			if err := s.bus.CaughtUp(ctx, &record); err != nil {
-				return err
-			}
-			live, err := s.bus.LiveVersions(ctx, record.ID, versions)
-			if err != nil {
-				return err
-			}
-			uses = len(live) > 0
-		}
-		if uses {
-			users = append(users, record.Name)
-		}
-	}
-	if len(users) > 0 {
-		slices.Sort(users)
-		return fault.New(fault.RuleInUse, "rule %q is used by %s; deploy without it, or archive, and let running instances end first", id, strings.Join(users, ", ")).
-			With("rule_id", id).With("workflows", users)
-	}
-	return nil
+	return fault.New(fault.RuleInUse, "rule %q is used by %s; deploy without it, or archive, and let running instances end first", id, strings.Join(users, ", ")).
+		With("rule_id", id).With("workflows", users)
 }

@@ -62,6 +62,7 @@ func (s *Service) check(ctx context.Context, raw json.RawMessage, workflowID str
 		problems = append(problems, *problem)
 	}
 	problems = append(problems, s.language.CheckWhens(def)...)
+	problems = append(problems, s.language.CheckMappings(def)...)
 	unknown, err := s.unknownRules(ctx, def, workflowID)
 	if err != nil {
 		return checked{}, problems, err

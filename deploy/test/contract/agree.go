@@ -1,8 +1,10 @@
 package contract
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -13,6 +15,7 @@ import (
 type body struct {
 	ID              string    `json:"id"`
 	Kind            string    `json:"kind"`
+	Target          string    `json:"target"`
 	Service         string    `json:"service"`
 	Copy            string    `json:"copy"`
 	Name            string    `json:"name"`
@@ -28,6 +31,7 @@ type body struct {
 	NatsSequence    uint64    `json:"nats_sequence"`
 	NatsSubject     string    `json:"nats_subject"`
 	Instance        *snapshot `json:"instance"`
+	Job             *body     `json:"job"`
 }
 
 type snapshot struct {
@@ -63,6 +67,12 @@ func agrees(m Message, on map[string]string, header nats.Header, payload []byte)
 		said["instance_id"] = b.ID
 	case "schema/rule.json":
 		said["rule_id"] = b.ID
+	case "schema/function.json":
+		said["function_id"] = b.ID
+	case "schema/job.json", "schema/execution.json":
+		maps.Copy(said, b.work())
+	case "schema/dead_letter.json":
+		maps.Copy(said, b.Job.work())
 	}
 	for name, value := range on {
 		if has, ok := said[name]; ok && has != value {
@@ -76,6 +86,15 @@ func agrees(m Message, on map[string]string, header nats.Header, payload []byte)
 		return b.token(header)
 	}
 	return nil
+}
+
+// work is what a subject says of a job or its run; - stands where there is no token.
+func (b *body) work() map[string]string {
+	const none = "-"
+	return map[string]string{
+		"kind": b.Kind, "target": b.Target, "execution_id": b.ID,
+		"workflow": cmp.Or(b.WorkflowID, none), "instance": cmp.Or(b.InstanceID, none),
+	}
 }
 
 // event types begin with what they are about; the subject says only what happened.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,6 +120,13 @@ func TestGoAgreesWithTheSamples(t *testing.T) {
 		"timer.json":      func() any { return new(wire.Timer) },
 		"checkpoint.json": func() any { return new(wire.Checkpoint) },
 		"rule.json":       func() any { return new(wire.Rule) },
+
+		"function.json":                func() any { return new(wire.Function) },
+		"function_create_request.json": func() any { return new(wire.FunctionCreateRequest) },
+		"execution.json":               func() any { return new(wire.Execution) },
+		"job.json":                     func() any { return new(wire.Job) },
+		"dead_letter.json":             func() any { return new(wire.DeadLetter) },
+		"circuit.json":                 func() any { return new(wire.Circuit) },
 	}
 	checked := 0
 	for _, s := range samples {
@@ -170,7 +178,7 @@ func TestTheEngineAgreesWithTheDefinitions(t *testing.T) {
 			_, problems = petri.Compile(def)
 		}
 		if len(problems) == 0 {
-			problems = append(language.CheckWhens(def), unknownRules(def, rules)...)
+			problems = slices.Concat(language.CheckWhens(def), language.CheckMappings(def), unknownRules(def, rules))
 		}
 		if s.Valid != (len(problems) == 0) {
 			t.Errorf("%s: valid is %v, the engine says %v", s.File, s.Valid, problems)
@@ -228,10 +236,12 @@ func TestSubjectsPageIsComplete(t *testing.T) {
 		}
 	}
 	short := strings.NewReplacer("{workflow_id}", "{w}", "{instance_id}", "{i}", "{token_id}", "{t}", "{transition_id}", "{transition}",
-		"{workflow_lifecycle}", "{type}", "{lifecycle}", "{type}", "{timer}", "{kind}", "{rule_id}", "{rule}")
+		"{workflow_lifecycle}", "{type}", "{lifecycle}", "{type}", "{timer}", "{kind}", "{rule_id}", "{rule}",
+		"{workflow}", "{w}", "{instance}", "{i}", "{execution_id}", "{execution}", "{function_id}", "{function}")
+	buckets := []string{wire.BucketWorkflows, wire.BucketRules, wire.BucketFunctions, wire.BucketTargets, wire.BucketModules, wire.BucketLeases}
 	for _, m := range c.Messages {
 		subject := short.Replace(m.Subject)
-		for _, bucket := range []string{wire.BucketWorkflows, wire.BucketRules, wire.BucketLeases} {
+		for _, bucket := range buckets {
 			subject = strings.TrimPrefix(subject, "$KV."+bucket+".")
 		}
 		if subject == "{w}" {
@@ -241,7 +251,8 @@ func TestSubjectsPageIsComplete(t *testing.T) {
 			t.Errorf("subjects.md lacks %s", subject)
 		}
 	}
-	for _, name := range []string{wire.StreamPlaces, wire.StreamTimers, "WORKFLOW_{W}", wire.BucketWorkflows, wire.BucketRules, wire.BucketLeases} {
+	streams := []string{wire.StreamPlaces, wire.StreamTimers, wire.StreamJobs, wire.StreamExecutions, wire.StreamDeadLetters, "WORKFLOW_{W}"}
+	for _, name := range slices.Concat(streams, buckets) {
 		if !strings.Contains(page, "`"+name+"`") {
 			t.Errorf("subjects.md lacks %s", name)
 		}

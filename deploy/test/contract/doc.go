@@ -14,5 +14,7 @@
 // What a watch does not see: replies to inboxes with a prefix of their own, and on a
 // cluster a reply that overtakes its request on the way here. While it listens, a request
 // to a service that is down runs into its time-out instead of "no responders": tests of
-// absence must not watch.
+// absence must not watch. (Functions are asked on subjects that it does not listen to.) It
+// listens to the inboxes of pulls, too, so a pull that a consumer has given up still takes
+// messages, which come again only after the consumer's AckWait.
 package contract

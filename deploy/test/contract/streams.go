@@ -3,6 +3,7 @@ package contract
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,8 +32,9 @@ func (w *Watcher) readStreams(ctx context.Context) error {
 }
 
 func ours(stream string) bool {
-	return strings.HasPrefix(stream, "WORKFLOW_") || stream == "PLACES" || stream == "TIMERS" ||
-		stream == "KV_workflows" || stream == "KV_rules" || stream == "KV_leases"
+	return strings.HasPrefix(stream, "WORKFLOW_") || slices.Contains([]string{
+		"PLACES", "TIMERS", "JOBS", "EXECUTIONS", "DEAD_LETTERS", "KV_workflows", "KV_rules", "KV_functions", "KV_targets", "KV_leases",
+	}, stream)
 }
 
 // readStream reads message by message, which a work queue allows beside its consumers.

@@ -29,6 +29,7 @@ var values = map[string]string{
 		"suspended resumed cancelled migrated ",
 	"status": " active suspended completed cancelled ",
 	"timer":  " timeout purge ",
+	"kind":   " function agent ",
 }
 
 func match(pattern, subject string) (map[string]string, bool) {

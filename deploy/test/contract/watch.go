@@ -73,7 +73,7 @@ func Watch(t testing.TB, url string, opts ...nats.Option) *Watcher {
 		t.Fatalf("connecting to watch the contract: %v", err)
 	}
 	// One channel for all, so that a reply never comes before its request.
-	subjects := []string{inboxes, "workflows.>", "timers.>", "$KV.>"}
+	subjects := []string{inboxes, "workflows.>", "timers.>", "jobs.>", "executions.>", "dead_letters.>", "$KV.>"}
 	for _, e := range w.contract.Endpoints {
 		subjects = append(subjects, e.Subject)
 	}

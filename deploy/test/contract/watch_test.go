@@ -18,6 +18,12 @@ const (
 	workflow = "550e8400-e29b-41d4-a716-446655440000"
 	instance = "0199c4d2-1f00-8a3b-9c4d-0000550e8400"
 	stream   = "WORKFLOW_550E8400-E29B-41D4-A716-446655440000"
+
+	// What the runs of samples/ are about, as their subjects say it.
+	counted  = ".function.word_count." + workflow + "." + instance + ".7d3c2b1a-90f8-8e6d-a5c4-b3a291807f6e"
+	buried   = ".function.pdf_text." + workflow + "." + instance + ".c4b5a697-8879-8a6b-9c5d-4e3f20110a0b"
+	reported = ".function.audit.-.-.52a7e0d9-3b64-8f18-a0c2-6d9b8e7f5a41"
+	ill      = "$KV.targets.circuit.function.charge.6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 )
 
 type testFleet struct {
@@ -46,6 +52,9 @@ func newTestFleet(t *testing.T) *testFleet {
 		stream:     {"workflows." + workflow + ".definition", "workflows." + workflow + ".events.>"},
 		"PLACES":   {"workflows.*.places.*.tokens.*", "workflows.*.instances.*.*", "workflows.*.projection"},
 		"KV_rules": {"$KV.rules.>"},
+
+		"JOBS": {"jobs.*.*.*.*.*", "jobs.wait.*.*.*.*.*"}, "EXECUTIONS": {"executions.*.*.*.*.*"}, "DEAD_LETTERS": {"dead_letters.*.*.*.*.*"},
+		"KV_functions": {"$KV.functions.>"}, "KV_targets": {"$KV.targets.>"},
 	} {
 		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: subjects, AllowDirect: true, AllowMsgTTL: true}); err != nil {
 			t.Fatal(err)
@@ -127,12 +136,24 @@ func TestWatchPassesWhatKeepsTheContract(t *testing.T) {
 	f.publish("workflows."+workflow+".projection", nil, f.sample("valid/checkpoint/usual.json"))
 	f.publish("$KV.rules.has_reviewer", nil, f.sample("valid/rule/has_reviewer.json"))
 	f.publish("$KV.rules.has_reviewer", nats.Header{headerOperation: {"DEL"}}, nil)
+	f.publish("jobs"+counted, nil, f.sample("valid/job/place.json"))
+	f.publish("jobs.wait"+counted, nil, f.sample("valid/job/third_attempt.json"))
+	f.publish("jobs"+reported, nil, f.sample("valid/job/custom.json"))
+	f.publish("executions"+counted, nil, f.sample("valid/execution/running.json"))
+	f.publish("executions"+counted, nil, f.sample("valid/execution/succeeded.json"))
+	f.publish("dead_letters"+buried, nil, f.sample("valid/dead_letter/failed.json"))
+	f.publish("$KV.functions.word_count", nil, f.sample("valid/function/word_count.json"))
+	f.publish("$KV.functions.word_count", nats.Header{headerOperation: {"DEL"}}, nil)
+	f.publish("$KV.targets.rate.function.charge", nil, f.sample("valid/rate/usual.json"))
+	f.publish(ill, nil, f.sample("valid/circuit/open.json"))
+	f.publish(ill, nats.Header{headerOperation: {"PURGE"}}, nil)
 	f.found()
 	seen := f.watch.Seen()
 	for schema, atLeast := range map[string]int{
 		// Published messages are seen twice: on their way, and in their stream.
 		"schema/token_create_request.json": 1, "schema/fire_reply.json": 1, "schema/event.json": 6,
 		"schema/token.json": 5, "schema/checkpoint.json": 2, "schema/instance_record.json": 2, "schema/workflow.json": 2, "schema/rule.json": 4,
+		"schema/job.json": 6, "schema/execution.json": 4, "schema/dead_letter.json": 2, "schema/function.json": 4, "schema/rate.json": 2, "schema/circuit.json": 4,
 	} {
 		if seen[schema] < atLeast {
 			t.Errorf("%s was seen %d times, want at least %d", schema, seen[schema], atLeast)
@@ -190,6 +211,16 @@ func TestWatchFinds(t *testing.T) {
 		"a rule that is not canonical":       {"$KV.rules.stock_checked", nil, "invalid/rule/bare_expression.json", []string{"condition"}},
 		"a rule that just vanished":          {"$KV.rules.has_reviewer", nil, "", []string{"empty"}},
 		"a subject that nobody described":    {"workflows.%s.events.lifecycle." + instance + ".exploded", commit, "valid/event/created.json", []string{"subject"}},
+		"a job for another function":         {"jobs" + strings.Replace(counted, "word_count", "total", 1), nil, "valid/job/place.json", []string{"target", "total", "word_count"}},
+		"a job about a token, said of none":  {"jobs.function.word_count.-.-.7d3c2b1a-90f8-8e6d-a5c4-b3a291807f6e", nil, "valid/job/place.json", []string{"workflow", `"-"`}},
+		"a job of no kind":                   {"jobs.wait.rule" + counted[len(".function"):], nil, "valid/job/place.json", []string{"subject"}},
+		"a run that waits for ever":          {"executions" + counted, nil, "invalid/execution/waiting_for_ever.json", []string{"next_attempt_at"}},
+		"another run's record":               {"executions" + buried, nil, "valid/execution/succeeded.json", []string{"the message"}},
+		"a record that just vanished":        {"executions" + counted, nil, "", []string{"empty"}},
+		"a dead letter in another's place":   {"dead_letters" + counted, nil, "valid/dead_letter/failed.json", []string{"the message"}},
+		"a dead letter without its job":      {"dead_letters" + buried, nil, "invalid/dead_letter/no_job.json", []string{"job"}},
+		"a function of two kinds":            {"$KV.functions.total", nil, "invalid/function/two_kinds.json", []string{"oneOf"}},
+		"a circuit of another copy":          {"$KV.targets.circuit.function.charge.7d3c2b1a-90f8-8e6d-a5c4-b3a291807f6e", nil, "valid/circuit/open.json", []string{"copy"}},
 		"an instance record of other status": {"workflows.%s.instances.completed." + instance, nil, "valid/instance_record/active.json", []string{"status", "completed"}},
 	}
 	for name, test := range messages {
@@ -248,6 +279,10 @@ func TestMatch(t *testing.T) {
 		"workflows." + workflow + ".events.lifecycle." + instance + ".created": "workflows.{workflow_id}.events.lifecycle.{instance_id}.{lifecycle}",
 		"timers.due.purge." + workflow + "." + instance + "." + instance:       "timers.due.{timer}.{workflow_id}.{instance_id}.{token_id}",
 		"$KV.workflows.name.a": "$KV.workflows.name.{name}",
+		"jobs" + counted:       "jobs.{kind}.{target}.{workflow}.{instance}.{execution_id}",
+		"jobs.wait" + counted:  "jobs.wait.{kind}.{target}.{workflow}.{instance}.{execution_id}",
+		"jobs.alarm.a.-.-.b":   "",
+		ill:                    "$KV.targets.circuit.{kind}.{target}.{copy}",
 		"timers.due.alarm." + workflow + "." + instance + "." + instance: "",
 		"workflows." + workflow: "",
 	} {

@@ -45,11 +45,12 @@ func Main(m *testing.M) int {
 
 // sources says where each binary is built, and from what.
 var sources = map[string]struct{ module, pkg string }{
-	"breaker":     {"services/breaker", "./cmd/breaker"},
-	"token":       {"services/token", "./cmd/token"},
-	"rules":       {"services/rules", "./cmd/rules"},
-	"transition":  {"services/transition", "./cmd/transition"},
-	"nats-server": {"services/breaker", "github.com/nats-io/nats-server/v2"},
+	"breaker":         {"services/breaker", "./cmd/breaker"},
+	"token":           {"services/token", "./cmd/token"},
+	"rules":           {"services/rules", "./cmd/rules"},
+	"transition":      {"services/transition", "./cmd/transition"},
+	"function-runner": {"services/function-runner", "./cmd/function-runner"},
+	"nats-server":     {"services/breaker", "github.com/nats-io/nats-server/v2"},
 }
 
 // Binary builds a program and returns its path.

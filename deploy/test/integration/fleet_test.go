@@ -11,6 +11,7 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+	functionrunner "github.com/seed-42b4788c/circuit-breaker/services/function-runner"
 	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 	"github.com/seed-42b4788c/circuit-breaker/services/transition"
@@ -24,18 +25,27 @@ type fleet struct {
 	t *testing.T
 	// rules is the configuration of the rules service.
 	rules rules.Config
+	// functions is that of the function-runner.
+	functions functionrunner.Config
 }
 
 func newTestFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{Fleet: servicetest.New(t), t: t, rules: rules.DefaultConfig()}
+	return newTestFleetFor(t, func(*functionrunner.Config) {})
+}
+
+// newTestFleetFor is a fleet whose operator has allowed something to functions.
+func newTestFleetFor(t *testing.T, allow func(*functionrunner.Config)) *fleet {
+	t.Helper()
+	f := &fleet{Fleet: servicetest.New(t), t: t, rules: rules.DefaultConfig(), functions: functionrunner.DefaultConfig()}
+	allow(&f.functions)
 	f.start()
 	return f
 }
 
 func (f *fleet) start() {
 	f.t.Helper()
-	for _, name := range []string{token.Name, rules.Name, transition.Name} {
+	for _, name := range []string{token.Name, rules.Name, transition.Name, functionrunner.Name} {
 		f.startOne(name)
 	}
 }
@@ -44,9 +54,10 @@ func (f *fleet) start() {
 func (f *fleet) startOne(name string) {
 	f.t.Helper()
 	f.Open(name, map[string]func(service.Deps) (service.Part, error){
-		token.Name:      func(d service.Deps) (service.Part, error) { return token.New(d, token.DefaultConfig()) },
-		rules.Name:      func(d service.Deps) (service.Part, error) { return rules.New(d, f.rules) },
-		transition.Name: func(d service.Deps) (service.Part, error) { return transition.New(d, transition.DefaultConfig()) },
+		token.Name:          func(d service.Deps) (service.Part, error) { return token.New(d, token.DefaultConfig()) },
+		rules.Name:          func(d service.Deps) (service.Part, error) { return rules.New(d, f.rules) },
+		functionrunner.Name: func(d service.Deps) (service.Part, error) { return functionrunner.New(d, f.functions) },
+		transition.Name:     func(d service.Deps) (service.Part, error) { return transition.New(d, transition.DefaultConfig()) },
 	}[name])
 }
 

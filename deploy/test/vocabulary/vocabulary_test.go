@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/seed-42b4788c/circuit-breaker/pkg/service"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/telemetry"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
+	functionrunner "github.com/seed-42b4788c/circuit-breaker/services/function-runner"
 	"github.com/seed-42b4788c/circuit-breaker/services/rules"
 	"github.com/seed-42b4788c/circuit-breaker/services/token"
 	"github.com/seed-42b4788c/circuit-breaker/services/transition"
@@ -67,6 +69,9 @@ func startFleet(t *testing.T, url string, tokens token.Config, change func(*bus.
 		token.Name:      func(d service.Deps) (service.Part, error) { return token.New(d, tokens) },
 		rules.Name:      func(d service.Deps) (service.Part, error) { return rules.New(d, rules.DefaultConfig()) },
 		transition.Name: func(d service.Deps) (service.Part, error) { return transition.New(d, transition.DefaultConfig()) },
+		functionrunner.Name: func(d service.Deps) (service.Part, error) {
+			return functionrunner.New(d, functionrunner.DefaultConfig())
+		},
 	}
 	for name, build := range parts {
 		if slices.Contains(without, name) {
@@ -171,6 +176,8 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	one := w.create(`{"n":1}`)
 	w.refused(fault.TransitionNotFound, wire.SubjectTransitionFire, `{"token_id":"`+one.ID+`","transition_id":"no_such"}`)
 	w.refused(fault.RuleNotFound, wire.SubjectRuleGet, `{"id":"no_such"}`)
+	w.refused(fault.FunctionNotFound, wire.SubjectFunctionGet, `{"id":"no_such"}`)
+	w.refused(fault.ExecutionNotFound, wire.SubjectExecutionGet, `{"id":"`+uuid.NewString()+`"}`)
 
 	// 409
 	w.refused(fault.SequenceMismatch, wire.SubjectTransitionFire, `{"token_id":"`+one.ID+`","transition_id":"submit","expected_sequence":1}`)
@@ -185,6 +192,7 @@ func TestEveryErrorIsProducedThroughNATS(t *testing.T) {
 	w.must(wire.SubjectWorkflowCreate, `{"definition":{"name":"ruled","initial_place":"draft","places":[{"id":"draft"},{"id":"done"}],
 		"transitions":[{"id":"finish","from":"draft","to":"done","rules":["reviewed"]}]}}`)
 	w.inUse()
+	w.functions()
 	resting := w.create(`{}`)
 	w.must(wire.SubjectInstanceSuspend, `{"instance_id":"`+resting.ID+`"}`)
 	w.refused(fault.InstanceSuspended, wire.SubjectTransitionFire, `{"token_id":"`+resting.ID+`","transition_id":"submit"}`)
@@ -246,6 +254,18 @@ func (w *world) inUse() {
 		w.must(wire.SubjectRuleCreate, `{"id":"reviewed","condition":"true"}`)
 	}
 	w.t.Error("a rule that a workflow uses was deleted again and again")
+}
+
+// functions are made twice, deleted while a place asks for one, and invoked while disabled.
+func (w *world) functions() {
+	w.t.Helper()
+	w.must(wire.SubjectFunctionCreate, `{"id":"count","kind":"expression","expression":"1 + 1"}`)
+	w.refused(fault.FunctionExists, wire.SubjectFunctionCreate, `{"id":"count","kind":"nats"}`)
+	w.must(wire.SubjectWorkflowCreate, `{"definition":{"name":"counted","initial_place":"draft","places":[{"id":"draft","functions":[{"function":"count"}]},{"id":"done"}],
+		"transitions":[{"id":"finish","from":"draft","to":"done"}]}}`)
+	w.refused(fault.FunctionInUse, wire.SubjectFunctionDelete, `{"id":"count"}`)
+	w.must(wire.SubjectFunctionUpdate, `{"id":"count","enabled":false}`)
+	w.refused(fault.FunctionDisabled, wire.SubjectFunctionInvoke, `{"id":"count","input":1}`)
 }
 
 // unguarded has nobody to judge a guard: what is guarded waits, and the rest goes on.

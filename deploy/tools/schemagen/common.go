@@ -25,6 +25,16 @@ var handmadeSchemas = map[handmade]*object{
 		"properties", obj("id", ref("uuid")),
 		"required", []any{"id"},
 	),
+	"rate": obj(
+		"$schema", dialect,
+		"title", "rate",
+		"description", "What the runs of a function or agent have taken of its rate limit: the value of rate.{kind}.{target} in the targets bucket.",
+		"type", "object",
+		"properties", obj(
+			"full", described(ref("timestamp"), "When all that was begun has been paid for, and the whole count may begin at once again."),
+		),
+		"required", []any{"full"},
+	),
 	"lease": obj(
 		"$schema", dialect,
 		"title", "lease",
@@ -38,6 +48,8 @@ var handmadeSchemas = map[handmade]*object{
 		"required", []any{"service", "copy", "ttl"},
 	),
 }
+
+func described(s *object, about string) *object { return s.set("description", about) }
 
 // ref points at a part of common.json.
 func ref(name string) *object { return obj("$ref", commonFile+"#/$defs/"+name) }

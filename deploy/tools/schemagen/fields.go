@@ -207,6 +207,8 @@ var besides = map[string]*object{
 	"Transition.outputs":     obj("minItems", 1, "maxItems", maxEntries),
 	"Transition.rules":       obj("maxItems", maxEntries),
 	"Event.patches":          obj("propertyNames", ref("routed_id")),
+	"FunctionSpec.triggers":  obj("maxItems", maxTriggers),
+	"FunctionSpec.chains":    obj("maxItems", maxChains),
 }
 
 // givenHistory is the past of a token as somebody imagines it: records as those of
@@ -220,8 +222,10 @@ func givenHistory() *object {
 
 // fieldSchema is what this file says of a field.
 func fieldSchema(owner reflect.Type, name string) (*object, bool) {
-	if s, ok := byField[owner.Name()+"."+name]; ok {
-		return s.clone(), true
+	for _, fields := range []map[string]*object{byField, functionFields} {
+		if s, ok := fields[owner.Name()+"."+name]; ok {
+			return s.clone(), true
+		}
 	}
 	if isRequest(owner) {
 		if s, ok := byRequestMember[name]; ok {
@@ -262,6 +266,8 @@ var meanings = map[string]string{
 	"author":            "Who made this version.",
 	"tags":              "For lists and people.",
 	"reason":            "Why.",
+	"on_success":        "The transition that fires with the result.",
+	"on_failure":        "The transition that fires when the work has failed for good.",
 }
 
 func usualMeaning(owner reflect.Type, name string) string {
@@ -274,6 +280,9 @@ func usualMeaning(owner reflect.Type, name string) string {
 		}
 	}
 	if isRequest(owner) {
+		if about := functionMeanings(owner, name); about != "" {
+			return about
+		}
 		switch name {
 		case "workflow_id":
 			return "The workflow's UUID, or its unique name."
@@ -329,6 +338,13 @@ var conditions = map[string]*object{
 		when("event_type", enum(wire.EventType(wire.LifecycleCreated)),
 			obj("required", []any{"token_id", "to_place", "produced"}), nil),
 	}),
+	"Function":                functionForms(),
+	"FunctionCreateRequest":   functionForms(),
+	"FunctionUpdateRequest":   atLeastOne(append(membersOf(reflect.TypeFor[wire.FunctionSpec]()), "reset")...),
+	"Trigger":                 triggerForms(),
+	"Execution":               executionForms(),
+	"ExecutionRedriveRequest": atLeastOne("id", "target"),
+	"ExecutionDiscardRequest": atLeastOne("id", "target"),
 	"Timer": obj("allOf", []any{
 		when("kind", enum(wire.TimerTimeout), obj("required", []any{"place", "arrival_sequence", "transition_id"}), nil),
 	}),

@@ -13,6 +13,7 @@ const (
 	serviceToken      = "token"
 	serviceTransition = "transition"
 	serviceRules      = "rules"
+	serviceFunctions  = "function-runner"
 )
 
 // endpoints lists every endpoint of the fleet, in the order of the documents.
@@ -38,6 +39,19 @@ var endpoints = []endpoint{
 	{wire.SubjectRuleHistory, serviceRules, wire.RuleHistoryRequest{}, wire.RuleHistoryReply{}},
 	{wire.SubjectRuleEvaluate, serviceRules, wire.RuleEvaluateRequest{}, wire.RuleEvaluateReply{}},
 	{wire.SubjectRuleGuard, serviceRules, wire.RuleGuardRequest{}, wire.RuleGuardReply{}},
+
+	{wire.SubjectFunctionCreate, serviceFunctions, wire.FunctionCreateRequest{}, wire.Function{}},
+	{wire.SubjectFunctionUpdate, serviceFunctions, wire.FunctionUpdateRequest{}, wire.Function{}},
+	{wire.SubjectFunctionGet, serviceFunctions, wire.FunctionGetRequest{}, wire.Function{}},
+	{wire.SubjectFunctionList, serviceFunctions, wire.FunctionListRequest{}, wire.FunctionListReply{}},
+	{wire.SubjectFunctionDelete, serviceFunctions, wire.FunctionDeleteRequest{}, wire.Function{}},
+	{wire.SubjectFunctionInvoke, serviceFunctions, wire.FunctionInvokeRequest{}, wire.Execution{}},
+	{wire.SubjectFunctionTrigger, serviceFunctions, wire.FunctionTriggerRequest{}, wire.FunctionTriggerReply{}},
+
+	{wire.SubjectExecutionGet, serviceFunctions, wire.ExecutionGetRequest{}, wire.Execution{}},
+	{wire.SubjectExecutionList, serviceFunctions, wire.ExecutionListRequest{}, wire.ExecutionListReply{}},
+	{wire.SubjectExecutionRedrive, serviceFunctions, wire.ExecutionRedriveRequest{}, wire.ExecutionChangeReply{}},
+	{wire.SubjectExecutionDiscard, serviceFunctions, wire.ExecutionDiscardRequest{}, wire.ExecutionChangeReply{}},
 
 	{wire.SubjectTokenCreate, serviceToken, wire.TokenCreateRequest{}, wire.Token{}},
 	{wire.SubjectTokenInject, serviceToken, wire.TokenInjectRequest{}, wire.Token{}},
@@ -68,6 +82,9 @@ type published struct {
 	payload any
 	about   string
 }
+
+// someJob is a job in whose place parameters stand.
+var someJob = wire.Job{Kind: "{kind}", Target: "{target}", WorkflowID: "{workflow}", InstanceID: "{instance}", ID: "{execution_id}"}
 
 // publishedMessages lists what the streams hold; the first subject that matches counts.
 var publishedMessages = []published{
@@ -119,6 +136,26 @@ var publishedMessages = []published{
 		"A timer that is due. The transition service consumes timeout, the token service purge.",
 	},
 	{
+		wire.JobSubject(&someJob), wire.StreamJobs, serviceFunctions + ", nats-server",
+		wire.Job{},
+		"A piece of work that waits for a copy, or that a copy does: it stays until the work is settled. The server publishes it when a schedule is due.",
+	},
+	{
+		wire.JobWaitSubject(&someJob), wire.StreamJobs, serviceFunctions,
+		wire.Job{},
+		"A job that comes later, as a schedule: the server delivers it on its own subject.",
+	},
+	{
+		wire.ExecutionSubject("{kind}", "{target}", "{workflow}", "{instance}", "{execution_id}"), wire.StreamExecutions, serviceFunctions,
+		wire.Execution{},
+		"How far a run has come, or how it ended; replaced at every step.",
+	},
+	{
+		wire.DeadLetterSubject("{kind}", "{target}", "{workflow}", "{instance}", "{execution_id}"), wire.StreamDeadLetters, serviceFunctions,
+		wire.DeadLetter{},
+		"A run that has failed for good, until somebody redrives or discards it.",
+	},
+	{
 		"$KV." + wire.BucketWorkflows + ".{workflow_id}", "KV_" + wire.BucketWorkflows, serviceTransition,
 		wire.WorkflowRecord{},
 		"A workflow, for discovery.",
@@ -131,6 +168,20 @@ var publishedMessages = []published{
 		"$KV." + wire.BucketRules + ".{rule_id}", "KV_" + wire.BucketRules, serviceRules,
 		wire.Rule{},
 		"A version of a rule; every one is kept. An empty message with KV-Operation: DEL says that the rule was deleted.",
+	},
+	{
+		"$KV." + wire.BucketFunctions + ".{function_id}", "KV_" + wire.BucketFunctions, serviceFunctions,
+		wire.Function{},
+		"A version of a function; every one is kept. An empty message with KV-Operation: DEL says that the function was deleted.",
+	},
+	{
+		"$KV." + wire.BucketTargets + ".circuit.{kind}.{target}.{copy}", "KV_" + wire.BucketTargets, serviceFunctions,
+		wire.Circuit{},
+		"The circuit breaker of a target in one copy, while it is not closed; it expires by its TTL. An empty message with KV-Operation: PURGE says that it has closed.",
+	},
+	{
+		"$KV." + wire.BucketTargets + ".rate.{kind}.{target}", "KV_" + wire.BucketTargets, serviceFunctions, handmade("rate"),
+		"What the runs of a target have taken of its rate limit.",
 	},
 	{
 		"$KV." + wire.BucketLeases + ".{service}.{copy}", "KV_" + wire.BucketLeases, serviceToken, handmade("lease"),
@@ -151,6 +202,12 @@ var parameters = []struct{ name, about string }{
 	{"timer", "timeout or purge."},
 	{"name", "The workflow's name."},
 	{"rule_id", "The rule."},
+	{"function_id", "The function."},
+	{"kind", "function or agent."},
+	{"target", "The id of the function or agent."},
+	{"workflow", "The UUID of the workflow whose token the work is about; - where there is none."},
+	{"instance", "The id of that token's instance; - where there is none."},
+	{"execution_id", "The id of the execution, which is also the job's."},
 	{"service", "The service."},
 	{"copy", "The UUID that a copy draws when it starts."},
 }

@@ -166,6 +166,8 @@ func (d *document) typed(t reflect.Type) (*object, error) {
 		return enum("active", "suspended", "completed", "cancelled"), nil
 	case reflect.TypeFor[wire.WorkflowStatus]():
 		return enum("active", "archived"), nil
+	case reflect.TypeFor[wire.ExecutionStatus]():
+		return enum(executionStatuses()...), nil
 	case reflect.TypeFor[wire.Snapshot]():
 		return d.reference(reflect.TypeFor[wire.State]())
 	case reflect.TypeFor[json.RawMessage]():
@@ -253,9 +255,12 @@ func mutates(request any) bool {
 	return ok
 }
 
+// initialisms are written as words before they become snake_case.
+var initialisms = strings.NewReplacer("HTTP", "Http", "HMAC", "Hmac", "WASM", "Wasm")
+
 func snake(name string) string {
 	var b strings.Builder
-	for i, c := range name {
+	for i, c := range initialisms.Replace(name) {
 		if unicode.IsUpper(c) && i > 0 {
 			b.WriteByte('_')
 		}

@@ -155,7 +155,7 @@ func TestRunWritesOnlyWhatChanged(t *testing.T) {
 // declared lists the endpoint subjects and the request and reply types of pkg/wire.
 func declared(t *testing.T) (subjects, types []string) {
 	t.Helper()
-	for _, name := range []string{"request.go", "rule.go"} {
+	for _, name := range []string{"request.go", "rule.go", "function.go", "execution.go"} {
 		before := len(types)
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(top, "pkg", "wire", name), nil, 0)
 		if err != nil {

@@ -99,9 +99,13 @@ func TestBarsAreJudgedByTheirFigures(t *testing.T) {
 		},
 		Sizes:  []Size{{Instances: 1000, Relative: 1}, {Instances: 100000, Relative: 1.1}},
 		Memory: &Memory{Instances: 100000, Settled: 300, Loaded: 500, Peak: 600},
+		Pipelines: []Pipeline{
+			newPipelineRow(64, Figure{Rate: 20000, P50: 3}, Figure{Rate: 4000, P50: 14}, Figure{Rate: 320, P50: 190}),
+			newPipelineRow(1, Figure{Rate: 9000, P50: 0.1}, Figure{Rate: 1500, P50: 0.5}, Figure{Rate: 50, P50: 19.5}),
+		},
 	}
 	r.judge()
-	if len(r.Bars) != 6 || r.Missed() != 2 {
+	if len(r.Bars) != 8 || r.Missed() != 3 {
 		t.Errorf("%d bars, %d missed: %+v", len(r.Bars), r.Missed(), r.Bars)
 	}
 	var out bytes.Buffer
@@ -110,7 +114,7 @@ func TestBarsAreJudgedByTheirFigures(t *testing.T) {
 	if err := r.Markdown(&page); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"0.200", "missed", "≥ 0.18", "≤ 400"} {
+	for _, want := range []string{"0.200", "missed", "≥ 0.18", "≤ 400", "≥ 1500", "1600", "0.400", "≤ 15", "19.5"} {
 		for form, text := range map[string]string{"table": out.String(), "page": page.String()} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the %s lacks %q:\n%s", form, want, text)

@@ -13,6 +13,7 @@ import (
 const (
 	phaseThroughput = "throughput"
 	phaseGuards     = "guards"
+	phasePipeline   = "pipeline"
 	phaseSizes      = "sizes"
 )
 
@@ -27,9 +28,9 @@ func Command(console *ui.Console) *cobra.Command {
 		Long: `Starts fleets in processes of their own with temporary data, and measures firings
 through request-reply beside the raw optimistic publish on the same server: the rate and
 the latency at several numbers in flight, with both sync settings, with the view live and
-with the projector paused; guarded firings beside unguarded ones; the cost of a firing with
-many instances in one workflow; and the memory of the whole fleet. It takes about three
-minutes; with --full many minutes and several GB of disk.`,
+with the projector paused; guarded firings beside unguarded ones; instances that functions bring to their
+end; the cost of a firing with many instances in one workflow; and the memory of the whole
+fleet. It takes about four minutes; with --full many minutes and several GB of disk.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := DefaultOptions(full)
@@ -38,16 +39,8 @@ minutes; with --full many minutes and several GB of disk.`,
 			override(cmd, "in-flight", &o.InFlight, chosen.InFlight)
 			override(cmd, "sizes", &o.Sizes, chosen.Sizes)
 			override(cmd, "sync", &o.Syncs, chosen.Syncs)
-			switch only {
-			case "":
-			case phaseThroughput:
-				o.Guards, o.Sizes = false, nil
-			case phaseGuards:
-				o.Syncs, o.Sizes = nil, nil
-			case phaseSizes:
-				o.Syncs, o.Guards = nil, false
-			default:
-				return fmt.Errorf("--only is %s, %s or %s, not %q", phaseThroughput, phaseGuards, phaseSizes, only)
+			if err := o.restrict(only); err != nil {
+				return err
 			}
 			program, err := os.Executable()
 			if err != nil {
@@ -76,13 +69,35 @@ minutes; with --full many minutes and several GB of disk.`,
 	flags.BoolVar(&check, "check", false, "fail when a promised figure is missed")
 	flags.BoolVar(&markdown, "markdown", false, "write the report as a page, as in deploy/benchmarks.md")
 	flags.StringVar(&dir, "dir", "", "folder for the fleets' data (default: the system's for temporary files)")
-	flags.StringVar(&only, "only", "", "measure one phase: throughput, guards or sizes (with memory)")
+	flags.StringVar(&only, "only", "", "measure one phase: throughput, guards, pipeline or sizes (with memory)")
 	flags.DurationVar(&chosen.Duration, "duration", chosen.Duration, "how long each figure is measured")
-	flags.DurationVar(&chosen.WarmUp, "warm-up", chosen.WarmUp, "how long a size is fired at before it is measured")
+	flags.DurationVar(&chosen.WarmUp, "warm-up", chosen.WarmUp, "how long a size, or the pipeline, runs before it is measured")
 	flags.IntSliceVar(&chosen.InFlight, "in-flight", chosen.InFlight, "requests in flight")
 	flags.IntSliceVar(&chosen.Sizes, "sizes", chosen.Sizes, "instances in one workflow")
 	flags.StringSliceVar(&chosen.Syncs, "sync", chosen.Syncs, "sync settings")
 	return cmd
+}
+
+// restrict leaves out every phase but this one; empty leaves out none.
+func (o *Options) restrict(only string) error {
+	phases := map[string]func(){
+		phaseThroughput: func() { o.Syncs = nil },
+		phaseGuards:     func() { o.Guards = false },
+		phasePipeline:   func() { o.Pipeline = false },
+		phaseSizes:      func() { o.Sizes = nil },
+	}
+	if only == "" {
+		return nil
+	}
+	if phases[only] == nil {
+		return fmt.Errorf("--only is %s, %s, %s or %s, not %q", phaseThroughput, phaseGuards, phasePipeline, phaseSizes, only)
+	}
+	for phase, leaveOut := range phases {
+		if phase != only {
+			leaveOut()
+		}
+	}
+	return nil
 }
 
 // override takes a value that was given on the command line; the rest stays the default,

@@ -14,9 +14,18 @@
 // not hidden among the callers'. Callers are as thin as can be: requests are made in
 // advance and replies are checked, not decoded.
 //
-// Three phases, each on a fresh fleet: throughput (both sync settings, the view live and
-// the projector paused), sizes (the cost of a firing with 1,000 to 1,000,000 instances in
-// one workflow), and memory, taken in the sizes phase when 100,000 instances are live.
+// Four phases, each on a fresh fleet: throughput (both sync settings, the view live and
+// the projector paused), guards (guarded firings beside unguarded ones), pipeline (instances
+// that five functions bring to their end, beside direct requests and bare firings), and sizes
+// (the cost of a firing with 1,000 to 1,000,000 instances in one workflow, and the memory when
+// 100,000 are live).
 //
-// What it does not measure: rules, several nodes, and a network between them.
+// In the pipeline phase the bench is the program behind the functions as well:
+//
+//	bench process                              fleet process
+//	creators ──breaker.token.create──▶ nats-server ◀──▶ services
+//	programs ◀──────functions.step*─── nats-server ◀── function-runner
+//	creators ◀──events of the last step, from the stream
+//
+// What it does not measure: several nodes, and a network between them.
 package bench

@@ -47,22 +47,32 @@ type loop struct {
 
 // deploy deploys a loop net whose firings are events of about eventBytes.
 func deploy(ctx context.Context, nc *nats.Conn, def *wire.Definition, eventBytes int) (*loop, error) {
-	raw, err := json.Marshal(def)
-	if err != nil {
-		return nil, err
-	}
 	net, problems := petri.Compile(def)
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("the loop net is invalid: %v", problems)
 	}
-	ask, cancel := context.WithTimeout(ctx, replyWait)
-	defer cancel()
 	l := &loop{net: net}
-	if l.workflow, err = client.New(nc).WorkflowCreate(ask, wire.WorkflowCreateRequest{Definition: raw}); err != nil {
-		return nil, fmt.Errorf("deploying %s: %w", def.Name, err)
+	var err error
+	if l.workflow, err = store(ctx, nc, def); err != nil {
+		return nil, err
 	}
 	l.data, err = l.sized(eventBytes)
 	return l, err
+}
+
+// store deploys any net.
+func store(ctx context.Context, nc *nats.Conn, def *wire.Definition) (wire.Workflow, error) {
+	raw, err := json.Marshal(def)
+	if err != nil {
+		return wire.Workflow{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, replyWait)
+	defer cancel()
+	workflow, err := client.New(nc).WorkflowCreate(ctx, wire.WorkflowCreateRequest{Definition: raw})
+	if err != nil {
+		return wire.Workflow{}, fmt.Errorf("deploying %s: %w", def.Name, err)
+	}
+	return workflow, nil
 }
 
 // sized is data of such a length that a firing's event has about eventBytes.

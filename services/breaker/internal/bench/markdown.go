@@ -17,6 +17,22 @@ same settings, fenced by its chain's last sequence, from as many callers, measur
 absolute figures hold for this machine only. A firing is one ` + "`breaker.transition.fire`" + ` request and its reply, of a random one of 1,000 instances.
 `
 
+const pipelinePreface = `
+## Functions
+
+A pipeline is an instance that goes through five places, each bound to a function of kind ` + "`nats`" + ` that does nothing and is answered by the
+bench's own process. A step is one of the five: the event of the token's arrival, the job that it is queued as, the function's reply stored
+in the run's record, and one event that holds the result and fires the transition, which is the next step's arrival. Each of them is
+in its stream before the next begins, so that a step survives the end of any process.
+
+An instance takes from the request that creates it until the event that completes it was read from the stream. Beside it: the same program asked
+directly, with the same input, and bare firings of events as large as an instance's first; all in one fleet, interval sync, the view live,
+measured in turn, the medians of the rounds.
+
+| in flight | requests/s | p50 ms | firings/s | p50 ms | steps/s | instance p50 ms | p99 ms | steps per request | steps per firing | p50 in requests | p50 in firings |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+`
+
 // Markdown writes the report as a page.
 func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
@@ -65,6 +81,14 @@ sync, the view live, measured in turn, the medians of the rounds.
 				g.Unguarded.Rate, g.Unguarded.P50, g.Unguarded.P99, g.Guarded.Rate, g.Guarded.P50, g.Guarded.P99, g.RateRatio, g.P50Ratio)
 		}
 		fmt.Fprintf(&b, "\nJudging ten rules on a token of 4 KB, from its bytes to ten outcomes, takes %.1f µs of one core.\n", r.TenRules)
+	}
+	if len(r.Pipelines) > 0 {
+		b.WriteString(pipelinePreface)
+		for _, p := range r.Pipelines {
+			fmt.Fprintf(&b, "| %d | %.0f | %.2f | %.0f | %.2f | %.0f | %.1f | %.1f | %.3f | %.3f | %.1f | %.1f |\n", p.InFlight,
+				p.Request.Rate, p.Request.P50, p.Firing.Rate, p.Firing.P50, p.Steps, p.Instance.P50, p.Instance.P99,
+				p.RequestRateRatio, p.FiringRateRatio, p.RequestP50Ratio, p.FiringP50Ratio)
+		}
 	}
 	if len(r.Sizes) > 0 {
 		b.WriteString(`

@@ -20,11 +20,16 @@ type Options struct {
 	Instances int
 	// Guards compares guarded firings with those that nothing guards.
 	Guards bool
+	// Pipeline measures instances that functions bring to their end, with the most and with
+	// the fewest in flight.
+	Pipeline bool
 	// Sizes are the numbers of instances in one workflow; Rounds is how often each of them
-	// is measured in turn, so that a drift of the machine meets all of them.
+	// is measured in turn, so that a drift of the machine meets all of them. So it is with
+	// guards, and with the pipeline.
 	Sizes  []int
 	Rounds int
-	// WarmUp is how long a size is fired at before each of its measurements. The server
+	// WarmUp is how long a size is fired at before each of its measurements, and how long the
+	// pipeline runs before its first. The server
 	// keeps the blocks of a stream cached for ten seconds after their last use, so that a
 	// large workflow that has rested first pays for reading its files.
 	WarmUp time.Duration
@@ -35,12 +40,12 @@ type Options struct {
 	Settle time.Duration
 }
 
-// DefaultOptions end within about two minutes on two cores; with full, the sizes go to
+// DefaultOptions end within about four minutes on two cores; with full, the sizes go to
 // 1,000,000 instances and every figure is measured for longer.
 func DefaultOptions(full bool) Options {
 	o := Options{
 		Syncs:    []string{SyncInterval, SyncAlways},
-		InFlight: []int{1, 8, 64}, Duration: 2 * time.Second, EventBytes: 2048, Instances: 1000, Guards: true,
+		InFlight: []int{1, 8, 64}, Duration: 2 * time.Second, EventBytes: 2048, Instances: 1000, Guards: true, Pipeline: true,
 		Sizes: []int{1_000, 100_000}, Rounds: 3, WarmUp: 3 * time.Second, MemoryAt: 100_000, Settle: 15 * time.Second,
 	}
 	if full {

@@ -15,10 +15,11 @@ type Report struct {
 	Throughput []Throughput `json:"throughput"`
 	Guards     []Guarding   `json:"guards"`
 	// TenRules is how long it takes to judge ten rules on a token of 4 KB, in microseconds.
-	TenRules float64 `json:"ten_rules_us,omitempty"`
-	Sizes    []Size  `json:"sizes"`
-	Memory   *Memory `json:"memory,omitempty"`
-	Bars     []Bar   `json:"bars"`
+	TenRules  float64    `json:"ten_rules_us,omitempty"`
+	Pipelines []Pipeline `json:"pipelines"`
+	Sizes     []Size     `json:"sizes"`
+	Memory    *Memory    `json:"memory,omitempty"`
+	Bars      []Bar      `json:"bars"`
 }
 
 // View says what the projector did during a measurement.
@@ -54,6 +55,25 @@ type Guarding struct {
 	// RateRatio is guarded firings per unguarded one, P50Ratio how many times longer one takes.
 	RateRatio float64 `json:"rate_ratio"`
 	P50Ratio  float64 `json:"p50_ratio"`
+}
+
+// Pipeline is instances that five functions bring to their end, one after the other, beside
+// what a step is made of: the medians of the rounds.
+type Pipeline struct {
+	InFlight int `json:"in_flight"`
+	// Request is asking a function's program directly, Firing a bare firing. Instance is from
+	// the request that creates an instance until the event that completes it was seen.
+	Request  Figure `json:"request"`
+	Firing   Figure `json:"firing"`
+	Instance Figure `json:"instance"`
+	// Steps is steps per second, five for each instance that was completed.
+	Steps float64 `json:"steps_per_second"`
+	// The rate ratios are steps per request and per firing, the P50 ratios how many times
+	// longer an instance takes, with all its steps.
+	RequestRateRatio float64 `json:"request_rate_ratio"`
+	FiringRateRatio  float64 `json:"firing_rate_ratio"`
+	RequestP50Ratio  float64 `json:"request_p50_ratio"`
+	FiringP50Ratio   float64 `json:"firing_p50_ratio"`
 }
 
 // Size is the cost of a firing among this many instances, the median of the rounds.
@@ -128,6 +148,14 @@ func (r *Report) judge() {
 	if r.TenRules > 0 {
 		r.Bars = append(r.Bars, atMost("µs to judge ten rules on a token of 4 KB", r.TenRules, 50))
 	}
+	for _, p := range r.Pipelines {
+		switch p.InFlight {
+		case 64:
+			r.Bars = append(r.Bars, atLeast("pipeline steps per second, 64 instances in flight", p.Steps, 1500))
+		case 1:
+			r.Bars = append(r.Bars, atMost("ms p50 of a five-step pipeline, one instance alone", p.Instance.P50, 15))
+		}
+	}
 	if n := len(r.Sizes); n > 1 {
 		name := fmt.Sprintf("cost of a firing, %d to %d instances", r.Sizes[0].Instances, r.Sizes[n-1].Instances)
 		r.Bars = append(r.Bars, atMost(name, r.Sizes[n-1].Relative, 1.25))
@@ -160,6 +188,10 @@ func (r *Report) Show(c *ui.Console) {
 		c.Printf("\n%s\n", c.Paint(ui.Bold, "Firings guarded by two rules and a condition, beside unguarded ones"))
 		c.Table(guardsTable(r.Guards), "")
 		c.Printf("  ten rules on a token of 4 KB: %.1f µs\n", r.TenRules)
+	}
+	if len(r.Pipelines) > 0 {
+		c.Printf("\n%s\n", c.Paint(ui.Bold, "Instances that five functions bring to their end, beside direct requests and bare firings"))
+		c.Table(pipelineTable(r.Pipelines), "")
 	}
 	if len(r.Sizes) > 0 {
 		c.Printf("\n%s\n", c.Paint(ui.Bold, "Firings of random instances of one workflow, by their number"))
@@ -204,6 +236,18 @@ func guardsTable(rows []Guarding) *ui.Table {
 			number("%.0f", g.Unguarded.Rate), number("%.2f", g.Unguarded.P50), number("%.2f", g.Unguarded.P99),
 			number("%.0f", g.Guarded.Rate), number("%.2f", g.Guarded.P50), number("%.2f", g.Guarded.P99),
 			number("%.3f", g.RateRatio), number("%.1f", g.P50Ratio))
+	}
+	return table
+}
+
+func pipelineTable(rows []Pipeline) *ui.Table {
+	table := ui.NewTable("in flight", "requests/s", "p50 ms", "firings/s", "p50 ms", "steps/s", "instance p50 ms", "p99 ms",
+		"steps per request", "per firing", "p50 in requests", "in firings")
+	for _, p := range rows {
+		table.Row(number("%d", p.InFlight),
+			number("%.0f", p.Request.Rate), number("%.2f", p.Request.P50), number("%.0f", p.Firing.Rate), number("%.2f", p.Firing.P50),
+			number("%.0f", p.Steps), number("%.1f", p.Instance.P50), number("%.1f", p.Instance.P99),
+			number("%.3f", p.RequestRateRatio), number("%.3f", p.FiringRateRatio), number("%.1f", p.RequestP50Ratio), number("%.1f", p.FiringP50Ratio))
 	}
 	return table
 }

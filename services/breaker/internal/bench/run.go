@@ -35,6 +35,11 @@ func Run(ctx context.Context, launch Launcher, o Options, console *ui.Console) (
 			return nil, fmt.Errorf("measuring guards: %w", err)
 		}
 	}
+	if o.Pipeline {
+		if err := r.with(ctx, FleetOptions{Sync: SyncInterval}, r.pipelines); err != nil {
+			return nil, fmt.Errorf("measuring the pipeline: %w", err)
+		}
+	}
 	if len(o.Sizes) > 0 {
 		if err := r.with(ctx, FleetOptions{Sync: SyncInterval}, r.sizes); err != nil {
 			return nil, fmt.Errorf("measuring sizes: %w", err)

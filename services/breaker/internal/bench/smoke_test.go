@@ -37,7 +37,7 @@ func newTestLauncher(t *testing.T) Launcher {
 func newTestOptions() Options {
 	return Options{
 		Syncs: []string{SyncInterval, SyncAlways}, InFlight: []int{1, 4}, Duration: 80 * time.Millisecond,
-		EventBytes: 2048, Instances: 10, Guards: true, Sizes: []int{10, 100}, Rounds: 1, WarmUp: time.Millisecond, MemoryAt: 100, Settle: time.Millisecond,
+		EventBytes: 2048, Instances: 10, Guards: true, Pipeline: true, Sizes: []int{10, 100}, Rounds: 1, WarmUp: time.Millisecond, MemoryAt: 100, Settle: time.Millisecond,
 	}
 }
 
@@ -69,6 +69,17 @@ func TestBenchMeasuresEverything(t *testing.T) {
 			t.Errorf("a figure is missing: %+v", g)
 		}
 	}
+	if len(report.Pipelines) != 2 || report.Pipelines[0].InFlight != 4 || report.Pipelines[1].InFlight != 1 {
+		t.Errorf("the pipeline was measured as %+v", report.Pipelines)
+	}
+	for _, p := range report.Pipelines {
+		if p.Request.Operations == 0 || p.Firing.Operations == 0 || p.Instance.Operations == 0 {
+			t.Errorf("a figure is missing: %+v", p)
+		}
+		if p.RequestRateRatio <= 0 || p.FiringRateRatio <= 0 || p.RequestP50Ratio <= 0 || p.FiringP50Ratio <= 0 || p.Steps != 5*p.Instance.Rate {
+			t.Errorf("figures that cannot be: %+v", p)
+		}
+	}
 	for _, size := range report.Sizes {
 		if size.Rate <= 0 || size.Relative <= 0 || size.SingleP50 <= 0 {
 			t.Errorf("a figure is missing: %+v", size)
@@ -78,7 +89,7 @@ func TestBenchMeasuresEverything(t *testing.T) {
 		t.Errorf("events have %d bytes, not about 2048", report.EventBytes)
 	}
 	report.Show(console)
-	for _, want := range []string{"rate ratio", "interval", "paused", "relative"} {
+	for _, want := range []string{"rate ratio", "interval", "paused", "relative", "steps/s"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}

@@ -19,9 +19,14 @@ const (
 	viewWait = 20 * time.Minute
 )
 
-// lag is how long the view takes, from now, to contain the last event that the workflow
-// has now. progress is told the sequence that the view has reached.
+// lag is viewLag of the loop net.
 func (l *loop) lag(ctx context.Context, nc *nats.Conn, progress func(uint64)) (time.Duration, error) {
+	return viewLag(ctx, nc, &l.workflow, progress)
+}
+
+// viewLag is how long the view takes, from now, to contain the last event that the workflow
+// has now. progress is told the sequence that the view has reached.
+func viewLag(ctx context.Context, nc *nats.Conn, w *wire.Workflow, progress func(uint64)) (time.Duration, error) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, viewWait)
 	defer cancel()
@@ -29,7 +34,7 @@ func (l *loop) lag(ctx context.Context, nc *nats.Conn, progress func(uint64)) (t
 	if err != nil {
 		return 0, err
 	}
-	stream, err := js.Stream(ctx, l.workflow.Stream)
+	stream, err := js.Stream(ctx, w.Stream)
 	if err != nil {
 		return 0, err
 	}
@@ -41,7 +46,7 @@ func (l *loop) lag(ctx context.Context, nc *nats.Conn, progress func(uint64)) (t
 	ticker := time.NewTicker(viewPoll)
 	defer ticker.Stop()
 	for {
-		reached, err := checkpoint(ctx, places, l.workflow.ID)
+		reached, err := checkpoint(ctx, places, w.ID)
 		if err != nil {
 			return 0, err
 		}

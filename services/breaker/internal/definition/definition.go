@@ -52,6 +52,7 @@ func Parse(language *condition.Language, path string, raw []byte) *File {
 		var more []wire.Problem
 		f.Net, more = petri.Compile(def)
 		problems = append(merge(problems, more), language.CheckWhens(def)...)
+		problems = append(problems, language.CheckMappings(def)...)
 	}
 	f.Problems = problems
 	if len(problems) > 0 {

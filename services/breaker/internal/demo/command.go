@@ -12,11 +12,12 @@ func Command(console *ui.Console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a fleet at work, and prove that it loses nothing",
-		Long: `Starts a fleet in a temporary folder on free ports, creates the rules and deploys the
-examples, takes some hundred sample documents through them at once, shows the marking as it
-changes and a firing that a rule rejects, and then checks the event log: that folding it
-gives every state, that the view equals it, and that it holds exactly what was acknowledged
-and what was to fire by itself. It ends with 0 only if all of this is so.`,
+		Long: `Starts a fleet in a temporary folder on free ports, creates the rules and functions and deploys
+the examples, takes some hundred sample documents through them at once, shows the marking as it
+changes, a firing that a rule rejects and a document that a function refuses, and then checks the
+event log: that folding it gives every state, that the view equals it, and that it holds exactly
+what was acknowledged and what was to fire by itself, with one result of each function for each
+arrival. It ends with 0 only if all of this is so.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := Run(cmd.Context(), o, console)

@@ -112,6 +112,8 @@ type deployed struct {
 	examples.Example
 	workflow wire.Workflow
 	terminal map[string]bool
+	// runs are those of its functions, at the end.
+	runs runs
 }
 
 // show is everything that happens while the fleet is up.
@@ -137,6 +139,9 @@ func (d *demo) show(ctx context.Context, url string) (*Summary, error) {
 	if err := d.tellStory(ctx, run, summary); err != nil {
 		return summary, err
 	}
+	if err := d.tellRuns(ctx, run, summary); err != nil {
+		return summary, err
+	}
 	if err := d.verify(ctx, run, summary); err != nil {
 		return summary, err
 	}
@@ -146,14 +151,18 @@ func (d *demo) show(ctx context.Context, url string) (*Summary, error) {
 	return summary, nil
 }
 
-// deploy creates the rules and deploys the examples, and of those with time-outs a copy in
-// a hurry.
+// deploy creates the rules and functions and deploys the examples, and of those with time-outs
+// a copy in a hurry.
 func (d *demo) deploy(ctx context.Context) error {
 	all, err := examples.All()
 	if err != nil {
 		return err
 	}
 	rules, err := d.createRules(ctx, all)
+	if err != nil {
+		return err
+	}
+	functions, err := d.createFunctions(ctx, all)
 	if err != nil {
 		return err
 	}
@@ -169,8 +178,9 @@ func (d *demo) deploy(ctx context.Context) error {
 			return err
 		}
 	}
-	d.heading("Rules and workflows")
-	d.printf("  rules: %s\n\n", strings.Join(rules, ", "))
+	d.heading("Rules, functions and workflows")
+	d.printf("  rules: %s\n", strings.Join(rules, ", "))
+	d.printf("  functions: %s\n\n", strings.Join(functions, ", "))
 	table := ui.NewTable("  name", "places", "transitions", "stream")
 	for _, w := range d.workflows {
 		table.Row("  "+w.Definition.Name, number(len(w.Definition.Places)), number(len(w.Definition.Transitions)), w.workflow.Stream)

@@ -132,7 +132,7 @@ func (d *demo) driveAll(ctx context.Context, documents []*document, count *tally
 			driver := d.driver(count)
 			doc.outcome, doc.err = driver.Run(ctx, doc.of.workflow.ID, doc.sample)
 			if doc.err == nil {
-				count.add(1, doc.outcome.Timeouts+doc.outcome.Automatic)
+				count.add(1, doc.outcome.Timeouts+doc.outcome.Automatic+doc.outcome.Functions)
 			}
 			if !waits {
 				<-turns

@@ -18,7 +18,11 @@ type Summary struct {
 	// Rejection is the first firing that a rule rejected, as the sample wanted it.
 	Rejection *Rejection              `json:"rejection,omitempty"`
 	Story     []wire.TransitionRecord `json:"story"`
-	Verified  []Verified              `json:"verified"`
+	// Functions are in alphabetical order.
+	Functions []FunctionSummary `json:"functions"`
+	// Refusal is the first run that failed and after which another function ran.
+	Refusal  *FunctionRefusal `json:"function_refusal,omitempty"`
+	Verified []Verified       `json:"verified"`
 }
 
 // WorkflowSummary counts by workflow.
@@ -29,6 +33,7 @@ type WorkflowSummary struct {
 	Firings   int            `json:"firings"`
 	Timeouts  int            `json:"timeouts"`
 	Automatic int            `json:"automatic"`
+	Functions int            `json:"by_function"`
 	Rejected  int            `json:"rejected"`
 	Ends      map[string]int `json:"ends"`
 }
@@ -54,6 +59,7 @@ func (d *demo) summarise(r *run) *Summary {
 			}
 			one.Timeouts += doc.outcome.Timeouts
 			one.Automatic += doc.outcome.Automatic
+			one.Functions += doc.outcome.Functions
 			for _, refusal := range doc.outcome.Refusals {
 				one.Rejected++
 				if s.Rejection == nil {
@@ -74,7 +80,7 @@ func (d *demo) summarise(r *run) *Summary {
 
 func (d *demo) showSummary(s *Summary) {
 	d.heading("What happened")
-	table := ui.NewTable("  workflow", "instances", "completed", "firings", "automatic", "by time-out", "rejected", "ended in")
+	table := ui.NewTable("  workflow", "instances", "completed", "firings", "automatic", "by function", "by time-out", "rejected", "ended in")
 	var all WorkflowSummary
 	for i, w := range s.Workflows {
 		var ends []string
@@ -83,12 +89,14 @@ func (d *demo) showSummary(s *Summary) {
 				ends = append(ends, fmt.Sprintf("%s %d", place.ID, n))
 			}
 		}
-		table.Row("  "+w.Name, number(w.Instances), number(w.Completed), number(w.Firings), number(w.Automatic), number(w.Timeouts), number(w.Rejected), strings.Join(ends, "  "))
+		table.Row("  "+w.Name, number(w.Instances), number(w.Completed), number(w.Firings), number(w.Automatic),
+			number(w.Functions), number(w.Timeouts), number(w.Rejected), strings.Join(ends, "  "))
 		all.Instances, all.Completed, all.Firings = all.Instances+w.Instances, all.Completed+w.Completed, all.Firings+w.Firings
-		all.Automatic, all.Timeouts, all.Rejected = all.Automatic+w.Automatic, all.Timeouts+w.Timeouts, all.Rejected+w.Rejected
+		all.Automatic, all.Functions = all.Automatic+w.Automatic, all.Functions+w.Functions
+		all.Timeouts, all.Rejected = all.Timeouts+w.Timeouts, all.Rejected+w.Rejected
 	}
-	table.Row("  all", number(all.Instances), number(all.Completed), number(all.Firings), number(all.Automatic), number(all.Timeouts),
-		number(all.Rejected), fmt.Sprintf("in %.1f s", s.Seconds))
+	table.Row("  all", number(all.Instances), number(all.Completed), number(all.Firings), number(all.Automatic), number(all.Functions),
+		number(all.Timeouts), number(all.Rejected), fmt.Sprintf("in %.1f s", s.Seconds))
 	d.table(table)
 
 	d.heading("How long requests took, in ms, each change on disk before its reply")

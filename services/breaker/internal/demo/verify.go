@@ -16,15 +16,17 @@ type Verified struct {
 	Workflow  string `json:"workflow"`
 	Instances int    `json:"instances"`
 	Firings   int    `json:"firings"`
+	// Results are those of functions, with and without a firing.
+	Results int `json:"results"`
 	// Differences are empty when all is well.
 	Differences []string `json:"differences"`
 }
 
 // verify compares the log of every workflow with what the demo saw acknowledged and what
-// was to fire by itself, and with itself and the view.
+// was to fire by itself, with the records of the functions' runs, and with itself and the view.
 func (d *demo) verify(ctx context.Context, r *run, s *Summary) error {
 	d.heading("What the event log says")
-	table := ui.NewTable("  workflow", "instances", "firings", "lost or doubled", "log, states and view")
+	table := ui.NewTable("  workflow", "instances", "firings", "results", "lost or doubled", "log, states and view")
 	wrong := 0
 	for _, w := range d.workflows {
 		v, audited, err := d.verifyOne(ctx, r, w)
@@ -35,12 +37,13 @@ func (d *demo) verify(ctx context.Context, r *run, s *Summary) error {
 		v.Differences = append(v.Differences, audited...)
 		s.Verified = append(s.Verified, v)
 		wrong += len(v.Differences)
-		table.Row("  "+v.Workflow, number(v.Instances), number(v.Firings), verdict(booked, "none"), verdict(len(audited), "agree"))
+		table.Row("  "+v.Workflow, number(v.Instances), number(v.Firings), number(v.Results), verdict(booked, "none"), verdict(len(audited), "agree"))
 	}
 	d.table(table)
 	if wrong == 0 {
 		d.printf("\n%s every document ended as it should; the log holds what was acknowledged and what was to come by itself, once."+
 			" Nothing that a rule rejected is in it.\n", d.console.Paint(ui.Good, "All is well:"))
+		d.printf("%s\n", s.functionsSay())
 		return nil
 	}
 	for _, v := range s.Verified {
@@ -77,7 +80,9 @@ func (d *demo) verifyOne(ctx context.Context, r *run, w *deployed) (Verified, []
 			expected[doc.outcome.Instance.ID] = doc.outcome.Firings
 		}
 	}
+	v.Results = len(w.runs.results)
 	v.Differences = append(v.Differences, log.compare(expected)...)
+	v.Differences = append(v.Differences, w.runs.compare(r.expectedRuns(w))...)
 	audited, err := d.audit(ctx, w)
 	return v, audited, err
 }

@@ -24,6 +24,8 @@ type Config struct {
 	// Settings are those of the services, as they read them from the environment when they
 	// run alone. Where to connect and how to log is not read from here.
 	Settings Settings
+	// Environ is where functions find their secrets, as BREAKER_SECRET_{NAME}.
+	Environ []string
 }
 
 // DefaultConfig listens on free loopback ports and syncs always.
@@ -73,7 +75,7 @@ func (f *Fleet) start(ctx context.Context, tel *telemetry.Telemetry) error {
 			return err
 		}
 	}
-	for _, part := range f.cfg.Settings.parts() {
+	for _, part := range f.cfg.Settings.parts(f.cfg.Environ) {
 		running, err := service.Open(ctx, part.name, f.connection(part.name), tel, part.build)
 		if err != nil {
 			return err

@@ -1,0 +1,7 @@
+// Command loop never ends.
+package main
+
+func main() {
+	for {
+	}
+}
