@@ -24,7 +24,7 @@ func TestCheckNamesTheField(t *testing.T) {
 	for field, change := range map[string]func(*wire.ExecFunction){
 		"exec.command":         func(e *wire.ExecFunction) { e.Command = "" },
 		"exec.args":            func(e *wire.ExecFunction) { e.Args = make([]string, 1000) },
-		"exec.args.1":          func(e *wire.ExecFunction) { e.Args = []string{"", "\x00"} },
+		"exec.args[1]":         func(e *wire.ExecFunction) { e.Args = []string{"", "\x00"} },
 		"exec.env":             func(e *wire.ExecFunction) { e.Env = map[string]string{"A": strings.Repeat("x", 1<<20)} },
 		"exec.env.A":           func(e *wire.ExecFunction) { e.Env = map[string]string{"A": "\x00"} },
 		"exec.env.":            func(e *wire.ExecFunction) { e.Env = map[string]string{"": "x"} },

@@ -262,11 +262,11 @@ func TestCheckNamesTheField(t *testing.T) {
 	defer k.Close(context.Background())
 	many := make([]string, maxList+1)
 	for field, w := range map[string]*wire.WASMFunction{
-		"wasm":           nil,
-		"wasm.module":    {Module: "../x"},
-		"wasm.memory_mb": {Module: "m", MemoryMB: -1},
-		"wasm.args":      {Module: "m", Args: many},
-		"wasm.env":       {Module: "m", Env: map[string]string{"BREAKER_TOKEN": "x"}},
+		"wasm":                   nil,
+		"wasm.module":            {Module: "../x"},
+		"wasm.memory_mb":         {Module: "m", MemoryMB: -1},
+		"wasm.args":              {Module: "m", Args: many},
+		"wasm.env.BREAKER_TOKEN": {Module: "m", Env: map[string]string{"BREAKER_TOKEN": "x"}},
 	} {
 		err := k.Check(&wire.FunctionSpec{WASM: w})
 		var coded *fault.Error
