@@ -77,7 +77,7 @@ tidy: ## go mod tidy in every module
 
 .PHONY: chaos
 chaos: breaker ## the long proofs: kills, pauses, clusters
-	CHAOS=long go test -count=1 -timeout 3600s -v -run 'Chaos|Kill|Cluster|Takeover' ./deploy/test/...
+	CHAOS=long go test -count=1 -timeout 3600s -v -run 'Chaos|Kill|Cluster|Takeover|Copies' ./deploy/test/...
 
 .PHONY: bench
 bench: breaker ## firings against raw NATS, with all sizes; see deploy/benchmarks.md

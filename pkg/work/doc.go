@@ -38,8 +38,8 @@
 // # Bounds
 //
 // A copy makes so many attempts at once (PoolConfig.Concurrency), and fetches no more jobs than
-// it has free slots, so that another copy gets the rest; what it fetched and cannot begin yet is
-// kept alive. A target's own bound holds for the fleet: its durable has no more jobs in hand.
+// it has free slots, or few more while jobs are short, so that another copy gets the rest; what it
+// fetched and cannot begin yet is kept alive. A target's own bound holds for the fleet: its durable has no more jobs in hand.
 //
 // What is not guaranteed: order. A rate limit is exact for one clock; copies whose clocks differ
 // take turns that much early or late. Each copy has its own circuit for a target.

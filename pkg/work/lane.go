@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,6 +28,8 @@ type lane struct {
 	taking     sync.WaitGroup
 	work       sync.WaitGroup
 
+	// mean is how long the last jobs took, in nanoseconds.
+	mean atomic.Int64
 	// label marks the lane's metrics.
 	label metric.MeasurementOption
 
@@ -40,6 +43,11 @@ const (
 	// fetchMost is how many jobs are asked for at once, fetchWait for how long.
 	fetchMost = 32
 	fetchWait = 30 * time.Second
+	// ahead is how many jobs are asked for at least, while jobs take less than shortJob: so that a
+	// slot that gets free does not wait for the next one. Of long jobs none is taken ahead, for
+	// another copy may have a slot for it now.
+	ahead    = 4
+	shortJob = 100 * time.Millisecond
 	// lanePause is the pause after a fetch that failed.
 	lanePause = time.Second
 	// pendingMost is how many jobs of a target all copies together have in hand, where it does
@@ -130,6 +138,9 @@ func (l *lane) takeSome(taking, working context.Context, consumer *jetstream.Con
 	ctx, cancel := context.WithTimeout(taking, fetchWait)
 	defer cancel()
 	defer l.pool.onReconnect(cancel)()
+	if mean := l.mean.Load(); mean > 0 && mean < int64(shortJob) {
+		free = max(free, ahead)
+	}
 	batch, err := (*consumer).Fetch(min(free, fetchMost), jetstream.FetchContext(ctx))
 	if err != nil {
 		return err
@@ -169,7 +180,9 @@ func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
 		_ = msg.Term()
 		return
 	}
+	began := time.Now()
 	err = l.do(ctx, &job, meta.NumDelivered > 1)
+	l.took(time.Since(began))
 	kept.stop()
 	switch {
 	case err == nil:
@@ -185,6 +198,16 @@ func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
 	}
 	if err != nil && ctx.Err() == nil {
 		log.Warn().Err(err).Str("execution_id", job.ID).Msg("job was not acknowledged and will come again")
+	}
+}
+
+// took takes in how long a job took.
+func (l *lane) took(d time.Duration) {
+	const weight = 8
+	if mean := l.mean.Load(); mean == 0 {
+		l.mean.Store(int64(d))
+	} else {
+		l.mean.Store(mean + (int64(d)-mean)/weight) // One that is lost to a race is no loss.
 	}
 }
 
