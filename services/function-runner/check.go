@@ -34,6 +34,14 @@ func oneOf(field, value string, allowed []string) error {
 
 // check refuses what cannot be stored.
 func (s *Service) check(_ context.Context, fn *wire.Function) error {
+	if err := s.checkSpec(fn); err != nil {
+		return err
+	}
+	return s.checkCycle(fn)
+}
+
+// checkSpec refuses what the definition alone shows to be wrong.
+func (s *Service) checkSpec(fn *wire.Function) error {
 	if text, err := json.Marshal(fn); err != nil || len(text) > maxDefinition {
 		return bad("function", "takes more than %d bytes", maxDefinition)
 	}
@@ -42,10 +50,8 @@ func (s *Service) check(_ context.Context, fn *wire.Function) error {
 			return err
 		}
 	}
-	if _, err := s.compile(fn); err != nil {
-		return err
-	}
-	return s.checkCycle(fn)
+	_, err := s.compile(fn)
+	return err
 }
 
 func (s *Service) checkKind(fn *wire.FunctionSpec) error {
