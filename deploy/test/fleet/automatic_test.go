@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -41,10 +40,7 @@ func TestKillOfRulesCopiesFiresEveryAutomaticTransitionOnce(t *testing.T) {
 	nodes := StartNodes(t, 1)
 	url := nodes.URL()
 	Service(t, "token", url)
-	copies := make([]*Process, 3)
-	for i := range copies {
-		copies[i] = Service(t, "rules", url, "BREAKER_CONSUMER_TIMEOUT=3s")
-	}
+	rules := startCopies(t, "rules", url, 3)
 	Service(t, "transition", url)
 	nc := Connect(t, url)
 	c := client.New(nc, client.WithTimeout(time.Minute))
@@ -53,29 +49,7 @@ func TestKillOfRulesCopiesFiresEveryAutomaticTransitionOnce(t *testing.T) {
 	}
 	record := Deploy(t, c, automatic)
 
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	struck := 0
-	var killing sync.WaitGroup
-	killing.Go(func() {
-		for ; struck < kills; struck++ {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(100*time.Millisecond + rand.N(300*time.Millisecond)): // the moment of the kill is to be any
-			}
-			i := rand.N(len(copies))
-			copies[i].Kill()
-			copies[i] = Service(t, "rules", url, "BREAKER_CONSUMER_TIMEOUT=3s")
-		}
-	})
-	drive(t, url, record, instances)
-	cancel()
-	killing.Wait()
-	if struck < kills/2 {
-		t.Errorf("only %d of %d kills struck while there was work", struck, kills)
-	}
-	t.Logf("%d kills", struck)
+	rules.strikeWhile(kills, func() { drive(t, url, record, instances) })
 	onceEach(t, nc, record, instances)
 	verify(t, url)
 }

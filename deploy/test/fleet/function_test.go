@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -75,11 +74,7 @@ func TestKillOfFunctionRunnersGivesEveryTokenOneResult(t *testing.T) {
 	url := nodes.URL()
 	Service(t, "token", url)
 	Service(t, "transition", url)
-	settings := []string{"BREAKER_CONSUMER_TIMEOUT=3s"}
-	copies := make([]*Process, 3)
-	for i := range copies {
-		copies[i] = Service(t, "function-runner", url, settings...)
-	}
+	runners := startCopies(t, "function-runner", url, 3)
 	nc := Connect(t, url)
 	c := client.New(nc, client.WithTimeout(time.Minute))
 	aWhile := func() time.Duration { return rand.N(40 * time.Millisecond) }
@@ -90,28 +85,7 @@ func TestKillOfFunctionRunnersGivesEveryTokenOneResult(t *testing.T) {
 	}
 	record := Deploy(t, c, twoSteps)
 
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	struck := 0
-	var killing sync.WaitGroup
-	killing.Go(func() {
-		for ; struck < kills; struck++ {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(100*time.Millisecond + rand.N(400*time.Millisecond)): // the moment of the kill is to be any
-			}
-			i := rand.N(len(copies))
-			copies[i].Kill()
-			copies[i] = Service(t, "function-runner", url, settings...)
-		}
-	})
-	work(t, url, record, tokens)
-	cancel()
-	killing.Wait()
-	if struck < kills/2 {
-		t.Errorf("only %d of %d kills struck while there was work", struck, kills)
-	}
+	runners.strikeWhile(kills, func() { work(t, url, record, tokens) })
 	results(t, nc, record, tokens)
 	again := 0
 	for id, p := range programs {
@@ -124,7 +98,7 @@ func TestKillOfFunctionRunnersGivesEveryTokenOneResult(t *testing.T) {
 		}
 		p.mu.Unlock()
 	}
-	t.Logf("%d kills; the programs were asked %d times more than needed, with the same keys", struck, again)
+	t.Logf("the programs were asked %d times more than needed, with the same keys", again)
 	verify(t, url)
 }
 
