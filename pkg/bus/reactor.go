@@ -47,7 +47,8 @@ type Reaction struct {
 	// Event carries its state, filled in as of its sequence.
 	Event    *wire.Event
 	Sequence uint64
-	// Time is when the event was stored, Again that it was delivered before.
+	// Time is when the event was stored. Again says that it may have been delivered before: what a
+	// server has forgotten in a crash comes as if for the first time.
 	Time  time.Time
 	Again bool
 }
@@ -120,6 +121,8 @@ type reactingVersion struct {
 }
 
 const (
+	// longAgo is when an event is so old that it may come again.
+	longAgo        = 30 * time.Second
 	reactorRecheck = time.Minute
 	reactorRetry   = 2 * time.Second
 	// idleLooks is how often in a row a version must look forsaken before its durable goes:
@@ -483,7 +486,7 @@ func (r *Reactor) receive(ctx context.Context, record *wire.WorkflowRecord, vers
 	}
 	return r.handle(ctx, &Reaction{
 		Record: record, Version: compiled, Event: &ev,
-		Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Again: meta.NumDelivered > 1,
+		Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Again: meta.NumDelivered > 1 || time.Since(meta.Timestamp) > longAgo,
 	})
 }
 

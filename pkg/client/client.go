@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,7 @@ func New(nc *nats.Conn, options ...Option) *Client {
 // it. Call repeats a request only if it is given repeatable: reading requests are, and
 // mutating ones with a request_id.
 func Call[Req, Rep any](ctx context.Context, c *Client, subject string, request Req, repeatable bool) (reply Rep, err error) {
-	body, err := json.Marshal(request)
+	body, err := encode(request)
 	if err != nil {
 		return reply, fault.New(fault.BadRequest, "the request cannot be encoded: %s", err).Because(err)
 	}
@@ -83,6 +84,15 @@ func Call[Req, Rep any](ctx context.Context, c *Client, subject string, request 
 		return reply, fault.New(fault.Internal, "the reply on %s cannot be read", subject).Because(err)
 	}
 	return reply, nil
+}
+
+// encode writes JSON without escaping what HTML does not like: a document must not grow by it.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // read calls an endpoint that changes nothing.

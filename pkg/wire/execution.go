@@ -74,6 +74,8 @@ type Job struct {
 	Parent string `json:"parent,omitempty"`
 	// Position is how many executions there are before this one in its chain.
 	Position int `json:"position,omitempty"`
+	// Budget is how many runs may come after this one, directly and further on; absent is 1,024.
+	Budget int `json:"budget,omitempty"`
 	// Attempt counts from 1.
 	Attempt int `json:"attempt"`
 	// Redrives is how often it was redriven.

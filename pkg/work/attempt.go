@@ -17,6 +17,9 @@ type Attempt struct {
 	Instance *wire.Instance
 	// Input is what the mapping made.
 	Input json.RawMessage
+
+	// kept is the job's message.
+	kept *kept
 }
 
 // Result is what an attempt that succeeded gives.

@@ -79,6 +79,15 @@ func (c *circuit) allow() (done func(*Failure, bool), wait time.Duration) {
 	}, 0
 }
 
+// closedIn is how long the circuit still is open; 0 when it is not. It counts nothing.
+func (c *circuit) closedIn() time.Duration {
+	if c.breaker == nil || c.breaker.State() != gobreaker.StateOpen {
+		return 0
+	}
+	_, wait := c.allow() // Which is refused, and so counts nothing either.
+	return wait
+}
+
 // leastWait is added to every wait, so that nobody comes while the circuit is still open.
 const leastWait = 20 * time.Millisecond
 

@@ -19,8 +19,9 @@
 // # Why each effect happens once
 //
 // A job's id follows from what it is about (ID), so an event that comes again makes the same
-// job: within two minutes the server drops it by its message id, and after that the record of
-// its run does (step.go says how). The result is stored before anything follows from it, so
+// job: within two minutes the server drops it by its message id while the first is still there;
+// after that the record of its run does (step.go says how), the requests that the instance
+// remembers, and, for what is old, the instance's events. The result is stored before anything follows from it, so
 // whoever takes over the job of a copy that has died either does the work again, when no result
 // is there, or settles the one that is. Settling repeats safely: transition.complete is
 // idempotent by its request id and fenced by the token's arrival, the jobs of a chain have ids

@@ -53,6 +53,13 @@ const (
 	// pendingMost is how many jobs of a target all copies together have in hand, where it does
 	// not say so itself.
 	pendingMost = 8192
+	// slotPatience is how long a job that was fetched waits for a slot here, slotPause when it then
+	// comes again.
+	slotPatience = 2 * time.Second
+	slotPause    = 100 * time.Millisecond
+	// longAgo is when a message is so old that it may be a copy, whatever the server counts: what it
+	// has forgotten in a crash it delivers for the first time again.
+	longAgo = 30 * time.Second
 	// giveBackAfter is the pause before a job comes again that could not be brought on.
 	giveBackAfter = 2 * time.Second
 )
@@ -71,6 +78,9 @@ func (l *lane) circuitFor(p *Policy) *circuit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.circuit == nil || l.circuitOf != p.Circuit {
+		if l.circuit != nil {
+			tellCircuit(l.pool.bus, l.pool.cfg.Kind, l.target, l.circuit, gobreaker.StateClosed) // It is no more.
+		}
 		l.circuitOf = p.Circuit
 		l.circuit = newCircuit(p.Circuit, func(c *circuit, state gobreaker.State) {
 			l.pool.circuitChanged(l.target, state)
@@ -146,7 +156,7 @@ func (l *lane) takeSome(taking, working context.Context, consumer *jetstream.Con
 		return err
 	}
 	for msg := range batch.Messages() {
-		l.work.Go(func() { l.handle(working, msg) })
+		l.work.Go(func() { l.handle(taking, working, msg) })
 	}
 	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return err
@@ -155,12 +165,15 @@ func (l *lane) takeSome(taking, working context.Context, consumer *jetstream.Con
 }
 
 // handle does one job and settles its message, which is kept alive meanwhile.
-func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
+func (l *lane) handle(taking, ctx context.Context, msg jetstream.Msg) {
 	// Since a message that was fetched is the copy's, it is kept also while it waits for a slot.
 	kept := keepAlive(msg, l.pool.cfg.AckWait)
 	defer kept.stop()
-	if l.pool.slots.take(ctx) != nil {
-		_ = msg.Nak()
+	patience, cancel := context.WithTimeout(taking, slotPatience)
+	err := l.pool.slots.take(patience)
+	cancel()
+	if err != nil {
+		_ = msg.NakWithDelay(slotPause) // Another copy may have room, or this one later.
 		return
 	}
 	defer l.pool.slots.give()
@@ -181,7 +194,7 @@ func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	began := time.Now()
-	err = l.do(ctx, &job, meta.NumDelivered > 1)
+	err = l.do(ctx, &job, meta.NumDelivered > 1 || time.Since(meta.Timestamp) > longAgo, kept)
 	l.took(time.Since(began))
 	kept.stop()
 	switch {
@@ -191,6 +204,11 @@ func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
 		err = msg.Nak() // The copy stops: at once for another one.
 	case bus.Final(err):
 		log.Error().Err(err).Str("execution_id", job.ID).Str("target", job.Target).Msg("job could not be done and was dropped")
+		coded := fault.From(err)
+		lost := newExecution(&job)
+		lost.Status, lost.FinishedAt, lost.Settled = wire.ExecutionFailed, l.pool.now().UTC(), true
+		lost.Error = &wire.Failure{Code: wire.FailureLimit, Message: string(coded.Code) + ": " + coded.Message}
+		l.pool.queue.Note(ctx, lost)
 		err = msg.Ack()
 	default:
 		log.Warn().Err(err).Str("execution_id", job.ID).Str("target", job.Target).Msg("job could not be brought on and will come again")
@@ -213,14 +231,28 @@ func (l *lane) took(d time.Duration) {
 
 // kept is a message that is kept alive.
 type kept struct {
+	wait  time.Duration
 	mu    sync.Mutex
 	timer *time.Timer
 	done  bool
+	// said is when the server was last told, or has delivered the message.
+	said time.Time
+}
+
+// lost reports whether the server was not told for so long that it has given the message to
+// another copy. It is for one that was frozen and woken.
+func (k *kept) lost() bool {
+	if k == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return time.Since(k.said) > k.wait
 }
 
 // keepAlive tells the server now and then that a message is being worked on.
 func keepAlive(msg jetstream.Msg, ackWait time.Duration) *kept {
-	k := &kept{}
+	k := &kept{wait: ackWait, said: time.Now()}
 	every := ackWait / 3
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -228,7 +260,9 @@ func keepAlive(msg jetstream.Msg, ackWait time.Duration) *kept {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if !k.done {
-			_ = msg.InProgress() // If it fails, the next one may not.
+			if time.Since(k.said) < k.wait && msg.InProgress() == nil { // If it fails, the next one may not.
+				k.said = time.Now()
+			}
 			k.timer.Reset(every)
 		}
 	})

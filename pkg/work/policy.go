@@ -23,6 +23,8 @@ const (
 	DefaultCooldown = 30 * time.Second
 	// MaxPosition is how many executions a chain may have before one more.
 	MaxPosition = 16
+	// MaxFollowers is how many executions may come after one, directly and further on.
+	MaxFollowers = 1024
 )
 
 // Policy is how a target wants its jobs to be run.

@@ -218,9 +218,13 @@ func (q *Queue) walk(
 
 // Redrive queues the job of a dead letter again, and takes the letter away.
 func (q *Queue) Redrive(ctx context.Context, letter *Letter, origin wire.Origin) error {
+	if _, err := q.settled(ctx, letter); err != nil {
+		return err
+	}
 	job := letter.Job
 	job.Attempt, job.Redrives, job.Failures = 1, job.Redrives+1, nil
-	job.MayHaveRun, job.Admitted, job.RequestID, job.RequestDigest, job.QueuedAt = false, false, origin.RequestID, "", q.now().UTC()
+	// It looks at its record first: somebody may discard it before it is begun.
+	job.MayHaveRun, job.Admitted, job.RequestID, job.RequestDigest, job.QueuedAt = true, false, origin.RequestID, "", q.now().UTC()
 	if origin.TriggeredBy != "" {
 		job.TriggeredBy = origin.TriggeredBy
 	}
@@ -230,12 +234,12 @@ func (q *Queue) Redrive(ctx context.Context, letter *Letter, origin wire.Origin)
 	if err := q.Publish(ctx, &job, ""); err != nil {
 		return err
 	}
-	return q.unbury(ctx, letter)
+	return q.Unbury(ctx, letter)
 }
 
 // Discard says that nothing more is to come of a run that has failed, and takes its letter away.
 func (q *Queue) Discard(ctx context.Context, letter *Letter, reason string, origin wire.Origin) error {
-	e, err := q.Recorded(ctx, &letter.Job)
+	e, err := q.settled(ctx, letter)
 	if err != nil {
 		return err
 	}
@@ -246,10 +250,21 @@ func (q *Queue) Discard(ctx context.Context, letter *Letter, reason string, orig
 	if err := q.Record(ctx, e); err != nil {
 		return err
 	}
-	return q.unbury(ctx, letter)
+	return q.Unbury(ctx, letter)
 }
 
-func (q *Queue) unbury(ctx context.Context, letter *Letter) error {
+// settled is the record of a dead letter's run, nil where it has aged out. It fails with
+// fault.Conflict while what follows from the failure is still being done.
+func (q *Queue) settled(ctx context.Context, letter *Letter) (*wire.Execution, error) {
+	e, err := q.Recorded(ctx, &letter.Job)
+	if err == nil && e != nil && e.Status == wire.ExecutionFailed && e.Redrives == letter.Job.Redrives && !e.Settled {
+		return nil, fault.New(fault.Conflict, "execution %s has failed just now, and its token is still being told; try again", e.ID)
+	}
+	return e, err
+}
+
+// Unbury takes a dead letter away.
+func (q *Queue) Unbury(ctx context.Context, letter *Letter) error {
 	stream, err := q.bus.JS.Stream(ctx, wire.StreamDeadLetters)
 	if err != nil {
 		return unavailable(err)
@@ -265,14 +280,23 @@ func (q *Queue) unbury(ctx context.Context, letter *Letter) error {
 // codeDeleteFailed is what the server says to the deletion of what is not there (server/errors.json).
 const codeDeleteFailed = 10057
 
-// Forget takes away all that waits for a target that was deleted.
-func (q *Queue) Forget(ctx context.Context, kind, target string) error {
+// Newest is the sequence of the job that was queued last.
+func (q *Queue) Newest(ctx context.Context) (uint64, error) {
+	stream, err := q.bus.JS.Stream(ctx, wire.StreamJobs)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return stream.CachedInfo().State.LastSeq, nil
+}
+
+// Forget takes away what waits for a target that was deleted, up to a sequence.
+func (q *Queue) Forget(ctx context.Context, kind, target string, until uint64) error {
 	stream, err := q.bus.JS.Stream(ctx, wire.StreamJobs)
 	if err != nil {
 		return unavailable(err)
 	}
 	for _, subject := range []string{wire.JobWaitSubjects(kind, target), wire.JobSubjects(kind, target)} {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(until+1)); err != nil {
 			return unavailable(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,7 @@ func NewQueue(b *bus.Bus) *Queue { return &Queue{bus: b, now: time.Now} }
 // Publish queues a job. Jobs with the same occasion are the same job for two minutes, and the
 // second one is not stored.
 func (q *Queue) Publish(ctx context.Context, job *wire.Job, occasion string) error {
-	body, err := json.Marshal(job)
+	body, err := encode(job)
 	if err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (q *Queue) Publish(ctx context.Context, job *wire.Job, occasion string) err
 func (q *Queue) Schedule(ctx context.Context, job *wire.Job, at time.Time) error {
 	later := *job
 	later.Scheduled = true
-	body, err := json.Marshal(&later)
+	body, err := encode(&later)
 	if err != nil {
 		return err
 	}
@@ -65,14 +66,27 @@ func (q *Queue) store(ctx context.Context, msg *nats.Msg) error {
 			return nil
 		case errors.Is(err, bus.ErrStreamFull):
 			return fault.New(fault.WorkflowFull, "the server has no room for more work").Because(err)
-		case errors.Is(err, bus.ErrNotSent):
+		case errors.Is(err, bus.ErrNotSent), q.bus.NC.IsClosed():
 			return unavailable(err)
-		case ctx.Err() != nil:
-			return unavailable(ctx.Err())
 		case !errors.Is(err, bus.ErrAmbiguous) && !errors.Is(err, bus.ErrBusy):
 			return err
 		}
+		if err := sleep(ctx, storePause); err != nil {
+			return unavailable(err)
+		}
 	}
+}
+
+// storePause is the pause before a message is published again that was not acknowledged.
+const storePause = 20 * time.Millisecond
+
+// encode writes JSON without escaping what HTML does not like: a document must not grow by it.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // headerRoom is what the headers of a message may take.
@@ -116,7 +130,7 @@ func (q *Queue) Note(ctx context.Context, e *wire.Execution) {
 }
 
 func recordMessage(ctx context.Context, e *wire.Execution) (*nats.Msg, error) {
-	body, err := json.Marshal(e)
+	body, err := encode(e)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +145,11 @@ func subjectOf(e *wire.Execution) string {
 
 // Recorded is what is known of a job's run; nil when nothing is.
 func (q *Queue) Recorded(ctx context.Context, job *wire.Job) (*wire.Execution, error) {
-	m, err := q.bus.Last(ctx, wire.StreamExecutions, wire.ExecutionSubject(job.Kind, job.Target, job.WorkflowID, job.InstanceID, job.ID), true)
+	return q.recorded(ctx, newExecution(job))
+}
+
+func (q *Queue) recorded(ctx context.Context, e *wire.Execution) (*wire.Execution, error) {
+	m, err := q.bus.Last(ctx, wire.StreamExecutions, subjectOf(e), true)
 	if errors.Is(err, bus.ErrNoMessage) {
 		return nil, nil
 	}
@@ -159,17 +177,23 @@ func outOfReach(err error) error {
 // Bury puts a run among the dead letters, without its input where that does not fit: the job
 // makes it again.
 func (q *Queue) Bury(ctx context.Context, letter *wire.DeadLetter) error {
+	if before, err := q.letter(ctx, letter.Job.ID); err != nil || before != nil && before.Job.Redrives == letter.Job.Redrives {
+		return err // It lies there already; somebody may be looking at it.
+	}
 	err := q.bury(ctx, letter)
 	if errors.Is(err, fault.LimitExceeded) && len(letter.Input) > 0 {
 		smaller := *letter
 		smaller.Input = nil
-		return q.bury(ctx, &smaller)
+		if err = q.bury(ctx, &smaller); errors.Is(err, fault.LimitExceeded) {
+			smaller.Job.Failures, smaller.Job.Previous = nil, nil
+			err = q.bury(ctx, &smaller)
+		}
 	}
 	return err
 }
 
 func (q *Queue) bury(ctx context.Context, letter *wire.DeadLetter) error {
-	body, err := json.Marshal(letter)
+	body, err := encode(letter)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,15 @@ package work
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/seed-42b4788c/circuit-breaker/pkg/bus"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 )
@@ -16,12 +19,15 @@ import (
 const patientWait = time.Second
 
 // do brings one job on, as far as it goes now. An error that is not final gives it back.
-func (l *lane) do(ctx context.Context, job *wire.Job, again bool) error {
+func (l *lane) do(ctx context.Context, job *wire.Job, again bool, kept *kept) error {
 	target := l.pool.directory.Target(l.target)
 	if target == nil {
 		return fault.New(fault.Unavailable, "%s %s is not there, or disabled", job.Kind, job.Target)
 	}
-	if again || job.MayHaveRun {
+	again = again || job.MayHaveRun || job.Scheduled
+	var record *wire.Execution
+	if again {
+		var err error
 		record, err := l.pool.queue.Recorded(ctx, job)
 		if err != nil {
 			return err
@@ -38,11 +44,11 @@ func (l *lane) do(ctx context.Context, job *wire.Job, again bool) error {
 			}
 		}
 	}
-	a := &Attempt{Job: job}
+	a := &Attempt{Job: job, kept: kept}
 	execution := newExecution(job)
 	execution.Version = target.Policy().Version
 	execution.Copy = l.pool.bus.Copy
-	if standing, err := l.standing(ctx, a, execution, again || job.MayHaveRun); err != nil || !standing {
+	if standing, err := l.standing(ctx, a, execution, record == nil && job.MayHaveRun); err != nil || !standing {
 		return err
 	}
 	reason, failure := target.Prepare(ctx, a)
@@ -64,8 +70,9 @@ func (l *lane) do(ctx context.Context, job *wire.Job, again bool) error {
 
 // standing reads the job's token again. It reports false where there is nothing to do: the
 // token has left the place that asked for the work, its instance is suspended, or the result of
-// the job is there already, which the last commands that the instance remembers tell.
-func (l *lane) standing(ctx context.Context, a *Attempt, execution *wire.Execution, again bool) (bool, error) {
+// the job is there already. That the last commands tell which the instance remembers, and where
+// the job may be old and has no record (any more), the events since the token arrived.
+func (l *lane) standing(ctx context.Context, a *Attempt, execution *wire.Execution, unknown bool) (bool, error) {
 	job := a.Job
 	if job.TokenID == "" {
 		return true, nil
@@ -74,7 +81,13 @@ func (l *lane) standing(ctx context.Context, a *Attempt, execution *wire.Executi
 	switch {
 	case err == nil:
 		a.Instance, a.Token = &out.State.Instance, out.State.Token(job.TokenID)
-		if sequence := toldAt(out.State, job); again && sequence != 0 {
+		sequence := toldAt(out.State, job)
+		if sequence == 0 && unknown && job.Bound && job.Redrives == 0 {
+			if sequence, err = l.workedOn(ctx, out.Record.Stream, job); err != nil {
+				return false, err
+			}
+		}
+		if sequence != 0 {
 			return false, l.known(ctx, execution, sequence)
 		}
 	case errors.Is(err, fault.TokenNotFound), errors.Is(err, fault.WorkflowNotFound), errors.Is(err, fault.InvalidField):
@@ -95,20 +108,63 @@ func (l *lane) standing(ctx context.Context, a *Attempt, execution *wire.Executi
 		return false, l.drop(ctx, execution, fmt.Sprintf("the token has left %s, and is in %s since %d", job.Place, a.Token.Place, a.Token.ArrivalSequence))
 	case a.Instance.Status == wire.StatusSuspended:
 		execution.Status = wire.ExecutionSuspended
-		return false, l.pool.queue.Record(ctx, execution)
+		return false, l.rest(ctx, execution)
 	}
 	return true, nil
+}
+
+// rest records a run that waits until its instance is resumed. If that has happened meanwhile,
+// whoever saw it may have taken the run for one that goes on by itself, so it comes again.
+func (l *lane) rest(ctx context.Context, execution *wire.Execution) error {
+	if err := l.store(ctx, execution); err != nil {
+		return err
+	}
+	out, err := l.pool.bus.LoadInstance(ctx, l.pool.registry, "instance_id", execution.InstanceID, execution.WorkflowID, true)
+	if err != nil && bus.Final(err) {
+		return nil // It is gone.
+	}
+	if err == nil && out.State.Status != wire.StatusSuspended {
+		err = fault.New(fault.Unavailable, "the instance was resumed just now")
+	}
+	return err
 }
 
 // toldAt is the event in which a job's result was told to its token; 0 where that is not known.
 func toldAt(state *wire.State, job *wire.Job) uint64 {
 	for i := range state.Requests {
-		if state.Requests[i].ID == completionID(job) {
+		// What was told with less than all has a word more in its id.
+		if rest, ok := strings.CutPrefix(state.Requests[i].ID, completionID(job)); ok && (rest == "" || rest[0] == '-') {
 			return state.Requests[i].Sequence
 		}
 	}
 	return 0
 }
+
+// workedOn looks for a result of the job's target among the events since the token arrived.
+func (l *lane) workedOn(ctx context.Context, stream string, job *wire.Job) (uint64, error) {
+	from := job.ArrivalSequence + 1
+	for range workedOnMost {
+		m, err := l.pool.bus.Next(ctx, stream, wire.InstanceSubjects(job.WorkflowID, job.InstanceID), from)
+		if errors.Is(err, bus.ErrNoMessage) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, outOfReach(err)
+		}
+		var ev struct {
+			TokenID string     `json:"token_id"`
+			Work    *wire.Work `json:"work"`
+		}
+		if json.Unmarshal(m.Data, &ev) == nil && ev.Work != nil && ev.TokenID == job.TokenID && ev.Work.Kind == job.Kind && ev.Work.Binding == job.Target {
+			return m.Sequence, nil
+		}
+		from = m.Sequence + 1
+	}
+	return 0, nil
+}
+
+// workedOnMost is how many events are looked at for a result.
+const workedOnMost = 1000
 
 // known records a result that another copy has told, before it could say so in the record. What
 // it was stands in the event.
@@ -121,6 +177,11 @@ func (l *lane) known(ctx context.Context, execution *wire.Execution, sequence ui
 
 // drop records that there was nothing to do.
 func (l *lane) drop(ctx context.Context, execution *wire.Execution, reason string) error {
+	// A run that has ended before is not made one that was dropped.
+	before, err := l.pool.queue.recorded(ctx, execution)
+	if err != nil || before != nil && before.Status.Ended() && before.Redrives >= execution.Redrives {
+		return err
+	}
 	execution.Status, execution.Reason, execution.FinishedAt = wire.ExecutionDropped, reason, l.pool.now().UTC()
 	l.pool.queue.Note(ctx, execution)
 	l.pool.count(ctx, execution, "dropped")
@@ -132,6 +193,9 @@ func (l *lane) admit(ctx context.Context, target Target, job *wire.Job, executio
 	limit := target.Policy().RateLimit
 	if limit == nil || job.Admitted {
 		return false, nil
+	}
+	if wait := l.circuitFor(target.Policy()).closedIn(); wait > 0 {
+		return true, l.postpone(ctx, job, execution, l.pool.now().Add(wait), circuitOpen) // Without taking a turn.
 	}
 	begin, err := l.pool.queue.reserve(ctx, job.Kind, job.Target, limit)
 	if err != nil {
@@ -171,12 +235,17 @@ func (l *lane) postpone(ctx context.Context, job *wire.Job, execution *wire.Exec
 	return nil
 }
 
+// circuitOpen is why a job waits.
+const circuitOpen = "the circuit of its target is open"
+
 // attempt does the work once.
 func (l *lane) attempt(ctx context.Context, target Target, a *Attempt, execution *wire.Execution) error {
 	policy, job := target.Policy(), a.Job
 	done, wait := l.circuitFor(policy).allow()
 	if done == nil {
-		return l.postpone(ctx, job, execution, l.pool.now().Add(wait), "the circuit of its target is open")
+		later := *job
+		later.Admitted = false
+		return l.postpone(ctx, &later, execution, l.pool.now().Add(wait), circuitOpen)
 	}
 	started := l.pool.now().UTC()
 	execution.Status, execution.Attempt, execution.StartedAt = wire.ExecutionRunning, job.Attempt, started
@@ -190,6 +259,10 @@ func (l *lane) attempt(ctx context.Context, target Target, a *Attempt, execution
 	if !finished {
 		return ctx.Err()
 	}
+	if a.kept.lost() {
+		// We were frozen, and another copy has the job.
+		return fault.New(fault.Unavailable, "the job was kept for too long without a word")
+	}
 	ended := l.pool.now().UTC()
 	execution.DurationMS = ended.Sub(started).Milliseconds()
 	l.pool.durations.Record(ctx, ended.Sub(started).Seconds(), l.label)
@@ -197,7 +270,11 @@ func (l *lane) attempt(ctx context.Context, target Target, a *Attempt, execution
 		if pause, again := policy.again(job.Attempt, failure, rand.Float64()); again {
 			execution.Error, execution.Stderr = &failure.Failure, failure.Stderr
 			later := afterFailure(job, wire.AttemptFailure{Attempt: job.Attempt, At: ended, Failure: failure.Failure})
-			return l.postpone(ctx, later, execution, ended.Add(pause), "")
+			err := l.postpone(ctx, later, execution, ended.Add(pause), "")
+			if !errors.Is(err, fault.LimitExceeded) {
+				return err
+			}
+			// It does not fit into a message with what went wrong: this was the last attempt.
 		}
 	}
 	return l.finish(ctx, target, a, execution, result, failure)
@@ -249,7 +326,7 @@ func (l *lane) finish(ctx context.Context, target Target, a *Attempt, execution 
 		execution.Status, execution.Error, execution.Stderr = wire.ExecutionFailed, &failure.Failure, failure.Stderr
 		execution.Output, execution.OutputBytes = nil, 0
 	}
-	if failure != nil || target.Follows() {
+	if failure != nil || target.Follows() || a.Job.TokenID == "" || a.Job.ArrivalSequence == 0 {
 		if err := l.store(ctx, execution); err != nil {
 			return err
 		}

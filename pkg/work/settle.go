@@ -26,6 +26,7 @@ func (l *lane) resettle(ctx context.Context, target Target, job *wire.Job, execu
 		switch {
 		case err == nil:
 			a.Instance, a.Token = &out.State.Instance, out.State.Token(job.TokenID)
+			execution.NatsSequence = toldAt(out.State, job)
 		case !bus.Final(err):
 			return err
 		}
@@ -52,7 +53,7 @@ func (l *lane) settle(ctx context.Context, target Target, a *Attempt, execution 
 	}
 	switch err := l.tellToken(ctx, a, execution); {
 	case errors.Is(err, errRest):
-		return l.store(ctx, execution)
+		return l.rest(ctx, execution)
 	case err != nil:
 		return err
 	}
@@ -61,7 +62,13 @@ func (l *lane) settle(ctx context.Context, target Target, a *Attempt, execution 
 		return err
 	}
 	for i := range followers {
-		if err := l.follow(ctx, &followers[i]); err != nil {
+		err := l.follow(ctx, &followers[i])
+		if errors.Is(err, fault.LimitExceeded) {
+			l.pool.tel.Logger(ctx).Error().Str("execution_id", job.ID).Str("target", followers[i].Job.Target).Msg("chain was ended: what follows does not fit into a message")
+			execution.Reason = followers[i].Job.Target + " was not begun: what it would be given does not fit into a message"
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -83,7 +90,7 @@ func (l *lane) follow(ctx context.Context, n *Next) error {
 // what came of it.
 func (l *lane) tellToken(ctx context.Context, a *Attempt, execution *wire.Execution) error {
 	job := a.Job
-	if job.TokenID == "" || job.ArrivalSequence == 0 {
+	if job.TokenID == "" || job.ArrivalSequence == 0 || execution.NatsSequence != 0 {
 		return nil
 	}
 	request := wire.CompleteRequest{
@@ -137,7 +144,14 @@ func (l *lane) complete(ctx context.Context, request wire.CompleteRequest) (repl
 	reply, err = l.pool.client.TransitionComplete(ctx, request)
 	for err != nil && refusesMore(err) {
 		because := fault.From(err)
+		tooLarge := because.Code == fault.LimitExceeded
 		switch {
+		case tooLarge && request.Data != nil:
+			refused = "the output was not put into the data: " + string(because.Code) + ": " + because.Message
+			request.Data, request.RequestID = nil, request.RequestID+"-aside"
+		case tooLarge && request.Output != nil:
+			refused = "the output was not recorded: " + string(because.Code) + ": " + because.Message
+			request.Output, request.RequestID = nil, request.RequestID+"-bare"
 		case request.TransitionID != "":
 			refused = request.TransitionID + " was not fired: " + string(because.Code) + ": " + because.Message
 			request.TransitionID, request.RequestID = "", request.RequestID+"-stay"

@@ -25,7 +25,7 @@ function, or a list of them under functions:
   chains: [{ function: tell_ops, on: failure }]
 
 A file is the whole function: what it leaves out goes back to what it is by default in the next
-version. That includes enabled: false.
+version. So a function that was disabled is enabled again, unless the file says enabled: false.
 
 A function whose id is new is created; one that says something else gets a next version; the
 others stay unchanged. Jobs use the newest version, those that wait already too.`

@@ -1,7 +1,6 @@
 package functionrunner
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -132,6 +131,9 @@ func checkTriggers(fn *wire.FunctionSpec) error {
 		if t.Outcome != "" && t.Outcome != wire.OutcomeSuccess && t.Outcome != wire.OutcomeFailure {
 			return oneOf(at("triggers", i, "outcome"), t.Outcome, []string{wire.OutcomeSuccess, wire.OutcomeFailure})
 		}
+		if t.Event == wire.TriggerFunctionCompleted && t.Function == "" {
+			return bad(at("triggers", i, "function"), "is missing: say whose end is meant")
+		}
 		if t.Event == wire.TriggerCustom && t.Name == "" {
 			return bad(at("triggers", i, "name"), "is missing: a custom event has one")
 		}
@@ -163,10 +165,16 @@ func checkChains(fn *wire.FunctionSpec) error {
 	if len(fn.Chains) > maxChains {
 		return bad("chains", "has %d elements; at most %d are possible", len(fn.Chains), maxChains)
 	}
+	seen := map[string]bool{}
 	ends := []string{wire.ChainSuccess, wire.ChainFailure, wire.ChainAlways}
 	for i := range fn.Chains {
 		c := &fn.Chains[i]
+		content := contentOf(c)
+		twice := seen[content]
+		seen[content] = true
 		switch {
+		case twice:
+			return bad("chains["+sequence(uint64(i))+"]", "is the same as one before")
 		case !wire.ValidName(c.Function):
 			return bad(at("chains", i, "function"), "must be the id of a function")
 		case c.On != "" && !slices.Contains(ends, c.On):
@@ -196,7 +204,7 @@ func (s *Service) checkCycle(fn *wire.Function) error {
 		}
 		for other, f := range all {
 			for _, t := range f.Triggers {
-				if t.Event == wire.TriggerFunctionCompleted && cmp.Or(t.Function, id) == id {
+				if t.Event == wire.TriggerFunctionCompleted && t.Function == id {
 					next[other] = true
 				}
 			}

@@ -125,11 +125,20 @@ func (s *Service) remove(ctx context.Context, req wire.FunctionDeleteRequest) (w
 	if err != nil {
 		return wire.Function{}, err
 	}
+	until, err := s.queue.Newest(ctx)
+	if err != nil {
+		return wire.Function{}, err
+	}
 	e, err := s.store.Delete(ctx, req.ID, req.ExpectedVersion, req.Origin, digest, func(ctx context.Context) error { return s.unused(ctx, req.ID) })
 	if err != nil {
 		return wire.Function{}, err
 	}
-	return e.Shown(), s.queue.Forget(ctx, wire.KindFunction, req.ID)
+	// A repeat may come when there is another function of this id, with jobs of its own.
+	now, err := s.store.Current(ctx, req.ID)
+	if err != nil || now != nil && !now.Deleted {
+		return e.Shown(), err
+	}
+	return e.Shown(), s.queue.Forget(ctx, wire.KindFunction, req.ID, until)
 }
 
 // unused refuses the deletion of a function that a workflow or another function uses.

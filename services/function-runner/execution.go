@@ -2,6 +2,7 @@ package functionrunner
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -74,7 +75,9 @@ func (s *Service) filter(ctx context.Context, f *wire.ExecutionFilter) error {
 
 func (s *Service) redrive(ctx context.Context, req wire.ExecutionRedriveRequest) (wire.ExecutionChangeReply, error) {
 	repeats := func(e *wire.Execution, letter *work.Letter) bool {
-		return letter != nil && letter.Job.RequestID == req.RequestID || letter == nil && e.RequestID == req.RequestID && e.Status != wire.ExecutionDiscarded
+		// A letter that the first request could not take away is older than the run.
+		stale := letter != nil && e.RequestID == req.RequestID && e.Redrives > letter.Job.Redrives
+		return stale || letter != nil && letter.Job.RequestID == req.RequestID || letter == nil && e.RequestID == req.RequestID && e.Status != wire.ExecutionDiscarded
 	}
 	return s.changeLetters(ctx, req.ID, &req.ExecutionFilter, req.Page, req.Origin, repeats, func(letter *work.Letter) error {
 		if err := s.redrivable(ctx, letter); err != nil {
@@ -152,7 +155,7 @@ func (s *Service) changeLetters(
 		switch {
 		case err == nil:
 			reply.Executions = append(reply.Executions, letter.Job.ID)
-		case !bus.Final(err) || ctx.Err() != nil:
+		case !bus.Final(err) && !errors.Is(err, fault.Conflict) || ctx.Err() != nil:
 			return reply, err
 		default:
 			coded := fault.From(err)
@@ -173,6 +176,9 @@ func (s *Service) changeLetter(ctx context.Context, id string, origin wire.Origi
 		return reply, err
 	case origin.RequestID != "" && repeats(e, letter):
 		reply.Executions = append(reply.Executions, id)
+		if letter != nil && e.Redrives > letter.Job.Redrives {
+			return reply, s.queue.Unbury(ctx, letter)
+		}
 		return reply, nil
 	case letter == nil:
 		return reply, fault.New(fault.ExecutionNotFound, "execution %s is %s, and not among the dead letters", id, e.Status).

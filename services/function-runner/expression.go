@@ -3,6 +3,7 @@ package functionrunner
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/condition"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
@@ -38,7 +39,11 @@ func (e *expression) Run(ctx context.Context, _ *wire.Function, a *work.Attempt)
 	output, err := e.program.Evaluate(ctx, condition.NewInput(condition.Subject{
 		Token: a.Token, Instance: a.Instance, Now: e.service.now(), Values: map[string]json.RawMessage{"input": a.Input},
 	}))
-	if err != nil {
+	var values *condition.EvaluationError
+	switch {
+	case errors.As(err, &values):
+		return work.Result{}, work.Failed(wire.FailureInvalidInput, "%v", err)
+	case err != nil:
 		return work.Result{}, work.Failed(wire.FailureMisconfigured, "%v", err)
 	}
 	return work.Result{Output: output}, nil

@@ -1,6 +1,7 @@
 package functionrunner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -276,7 +277,7 @@ func (f *function) Next(ctx context.Context, ended *work.Ended) ([]work.Next, er
 		if !goesOn(c.On, ended.Execution.Status) || !f.holds(ctx, c.when, ended) {
 			continue
 		}
-		job, ok := f.following(ctx, ended, c.Function, c.Input, wire.CauseChain, i)
+		job, ok := f.following(ctx, ended, c.Function, c.Input, wire.CauseChain, contentOf(c.Chain))
 		if ok {
 			all = append(all, work.Next{Job: job, Delay: time.Duration(c.Delay)})
 		}
@@ -291,12 +292,40 @@ func (f *function) Next(ctx context.Context, ended *work.Ended) ([]work.Next, er
 			if t.Event != wire.TriggerFunctionCompleted || !f.completes(t, ended.Execution) || !f.holds(ctx, t.when, ended) {
 				continue
 			}
-			if job, ok := f.following(ctx, ended, other.ID, t.Input, wire.TriggerFunctionCompleted, i); ok {
+			if job, ok := f.following(ctx, ended, other.ID, t.Input, wire.TriggerFunctionCompleted, contentOf(t.Trigger)); ok {
 				all = append(all, work.Next{Job: job})
 			}
 		}
 	}
-	return all, nil
+	return f.shared(ctx, ended, all), nil
+}
+
+// shared divides what may come after a run among those that come next: chains that branch would
+// make more jobs than anybody wants.
+func (f *function) shared(ctx context.Context, ended *work.Ended, all []work.Next) []work.Next {
+	budget := cmp.Or(ended.Job.Budget, work.MaxFollowers)
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) > budget {
+		f.service.tel.Logger(ctx).Error().Str("execution_id", ended.Execution.ID).Int("followers", len(all)).Msg("chain was ended: too many runs come after one")
+		ended.Execution.Reason = "nothing came after it: chains that branch have made too many runs"
+		return nil
+	}
+	for i := range all {
+		all[i].Job.Budget = max((budget-len(all))/len(all), -1)
+		if all[i].Job.Budget == 0 {
+			all[i].Job.Budget = -1 // None, where 0 would be the default.
+		}
+	}
+	return all
+}
+
+// contentOf names a chain or trigger by what it says, so that a change of the list it stands in
+// does not make it another.
+func contentOf(entry any) string {
+	text, _ := json.Marshal(entry) // It came as JSON.
+	return work.ID(string(text))
 }
 
 // goesOn reports whether a chain goes on after such an end.
@@ -315,7 +344,7 @@ func (f *function) completes(t *trigger, e *wire.Execution) bool {
 	if e.Status == wire.ExecutionFailed {
 		outcome = wire.OutcomeFailure
 	}
-	if t.Function != "" && t.Function != f.ID || t.Outcome != "" && t.Outcome != outcome {
+	if t.Function != f.ID || t.Outcome != "" && t.Outcome != outcome {
 		return false
 	}
 	return t.Workflow == "" || f.service.isWorkflow(t.Workflow, e.WorkflowID)
@@ -336,7 +365,7 @@ func (f *function) holds(ctx context.Context, when *condition.Program, ended *wo
 
 // following is the job of a function that comes after this one; none where the chain is too
 // long. Its token is the one that the result was told to, as it is after that.
-func (f *function) following(ctx context.Context, ended *work.Ended, target string, mapping json.RawMessage, cause string, index int) (wire.Job, bool) {
+func (f *function) following(ctx context.Context, ended *work.Ended, target string, mapping json.RawMessage, cause, content string) (wire.Job, bool) {
 	e, parent := ended.Execution, ended.Job
 	log := f.service.tel.Logger(ctx)
 	if parent.Position >= work.MaxPosition {
@@ -344,7 +373,7 @@ func (f *function) following(ctx context.Context, ended *work.Ended, target stri
 		return wire.Job{}, false
 	}
 	job := wire.Job{
-		ID: work.ID(wire.KindFunction, target, e.ID, sequence(uint64(e.Redrives)), cause, sequence(uint64(index))), Kind: wire.KindFunction, Target: target,
+		ID: work.ID(wire.KindFunction, target, e.ID, sequence(uint64(e.Redrives)), cause, content), Kind: wire.KindFunction, Target: target,
 		Cause: cause, WorkflowID: e.WorkflowID, InstanceID: e.InstanceID, TokenID: parent.TokenID,
 		Parent: e.ID, Position: parent.Position + 1, Attempt: 1, TriggeredBy: parent.TriggeredBy, Event: parent.Event, QueuedAt: e.FinishedAt,
 	}

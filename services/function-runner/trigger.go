@@ -84,6 +84,29 @@ func (t *triggers) stop(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
+const (
+	// triggerRetry is the pause before a function's triggers are begun again.
+	triggerRetry = 2 * time.Second
+	// triggerSlack is how much older an event may be than the triggers that judge it: it was
+	// waiting when they came.
+	triggerSlack = time.Minute
+)
+
+// asksSince is when the function began to ask for the events that it asks for now: its triggers
+// were the same ever since, and it was enabled.
+func (s *Service) asksSince(ctx context.Context, f *function) (since time.Time, err error) {
+	same, want := false, digestOf(f.Triggers)
+	err = s.store.Versions(ctx, f.ID, func(e *catalog.Entry[wire.Function, *function]) bool {
+		asks := !e.Deleted && e.Definition.IsEnabled() && digestOf(e.Definition.Triggers) == want
+		if asks && !same {
+			since = e.Stored
+		}
+		same = asks
+		return true
+	})
+	return since, err
+}
+
 // retireTimeout bounds the stopping of a reactor whose function has changed.
 const retireTimeout = 30 * time.Second
 
@@ -100,7 +123,7 @@ func (t *triggers) reconcile(ctx context.Context) {
 		if f != nil && one.digest == digestOf(f.Triggers) {
 			continue
 		}
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTimeout)
+		limit, cancel := context.WithTimeout(ctx, retireTimeout)
 		end := one.reactor.Stop // Under other filters it goes on where it was.
 		if f == nil {
 			end = one.reactor.Retire
@@ -115,14 +138,21 @@ func (t *triggers) reconcile(ctx context.Context) {
 		if t.reactors[id] != nil || ctx.Err() != nil {
 			continue
 		}
-		since := f.UpdatedAt
-		if e := s.store.Known(id); e != nil && !e.Stored.IsZero() {
-			since = e.Stored
+		since, err := s.asksSince(ctx, f)
+		if err != nil {
+			s.tel.Log.Warn().Err(err).Str("function_id", id).Msg("triggers of a function could not be begun")
+			time.AfterFunc(triggerRetry, t.wake)
+			continue
 		}
 		reactor := bus.NewReactor(s.bus, s.registry, bus.ReactorConfig{
 			Service: "trigger-" + id, Since: since, Concurrency: s.cfg.EventConcurrency, AckWait: s.cfg.AckWait,
 			Filters: func(w *wire.Workflow) []string { return filters(w, f.triggers) },
-		}, func(ctx context.Context, r *bus.Reaction) error { return s.react(ctx, id, r) })
+		}, func(ctx context.Context, r *bus.Reaction) error {
+			if r.Time.Before(since.Add(-triggerSlack)) {
+				return nil // A durable that was left behind brings what nobody asked for.
+			}
+			return s.react(ctx, id, r)
+		})
 		if err := reactor.Start(ctx); err != nil {
 			s.tel.Log.Warn().Err(err).Str("function_id", id).Msg("triggers of a function could not be begun")
 			continue
@@ -229,7 +259,7 @@ func (s *Service) react(ctx context.Context, id string, r *bus.Reaction) error {
 			return err
 		}
 		job := wire.Job{
-			ID: work.ID(wire.KindFunction, id, t.Event, r.Record.ID, sequence(r.Sequence), sequence(uint64(i))), Kind: wire.KindFunction, Target: id, Cause: t.Event,
+			ID: work.ID(wire.KindFunction, id, t.Event, r.Record.ID, sequence(r.Sequence), contentOf(t.Trigger)), Kind: wire.KindFunction, Target: id, Cause: t.Event,
 			WorkflowID: r.Record.ID, InstanceID: r.Event.InstanceID, Event: said, Mapping: t.Input,
 			Attempt: 1, MayHaveRun: r.Again, TriggeredBy: r.Event.TriggeredBy, QueuedAt: r.Time.UTC(),
 		}

@@ -42,7 +42,7 @@ func TestChainsGoOnAfterARun(t *testing.T) {
 		t.Errorf("the token is %+v, and the record %+v", got, double)
 	}
 	failing := f.create("chained", `{"a":1}`)
-	if mourn := f.ended("mourn", 1)[0]; string(mourn.Output) != `"misconfigured"` || mourn.TokenID != failing.ID {
+	if mourn := f.ended("mourn", 1)[0]; string(mourn.Output) != `"invalid_input"` || mourn.TokenID != failing.ID {
 		t.Errorf("the record is %+v", mourn)
 	}
 	f.ended("late", 2)
@@ -95,7 +95,7 @@ func TestEventsTriggerFunctions(t *testing.T) {
 	servicetest.Do(t, f.TokenUpdate, wire.TokenUpdateRequest{TokenID: token.ID, Data: json.RawMessage(`{"n":3}`)})
 	f.fire(token.ID, "finish")
 	for id, want := range map[string]string{
-		"on_created": `{"event":"created","n":1}`, "on_big": `{"event":"created","n":11}`, "on_go": "", "on_back": "", "on_updated": "", "on_completed": `{"event":"completed","n":3}`,
+		"on_created": "", "on_big": `{"event":"created","n":11}`, "on_go": "", "on_back": "", "on_updated": "", "on_completed": `{"event":"completed","n":3}`,
 	} {
 		runs := f.ended(id, 1)
 		if len(runs) != 1 || want != "" && string(runs[0].Output) != want {

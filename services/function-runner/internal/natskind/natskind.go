@@ -86,12 +86,21 @@ func (k *Kind) receive(msg *nats.Msg) {
 	}
 	select {
 	case replies <- msg:
+		return
 	default:
-		if !progress(msg) {
-			// The reply itself must not be lost: one of the messages before it is progress.
-			<-replies
-			replies <- msg
-		}
+	}
+	if progress(msg) {
+		return
+	}
+	// The reply itself goes in the place of the oldest message, which is progress. Nothing here
+	// may wait: this is the one goroutine that takes the replies to all calls.
+	select {
+	case <-replies:
+	default:
+	}
+	select {
+	case replies <- msg:
+	default:
 	}
 }
 
@@ -123,7 +132,9 @@ func (k *Kind) Run(ctx context.Context, fn *wire.Function, a *work.Attempt) (wor
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return work.Result{}, work.Failed(wire.FailureInvalidInput, "the input has %d bytes, more than a message can hold", len(a.Input))
 		}
-		return work.Result{}, work.Failed(wire.FailureUnreachable, "the request could not be sent: %v", err)
+		failure := work.Failed(wire.FailureUnreachable, "the request could not be sent: %v", err)
+		failure.Ill = false // It is our own connection.
+		return work.Result{}, failure
 	}
 	timer := time.NewTimer(silence)
 	defer timer.Stop()
