@@ -12,7 +12,7 @@
 //	                     │              ▼
 //	                     ├── schedule ◄─ attempt failed, attempts are left
 //	                     │              ▼
-//	                     │            finish: the result is stored in EXECUTIONS
+//	                     │            finish: a result from which more follows is stored
 //	                     │              ▼
 //	                     └── chain ◄── settle: dead letter, transition.complete, chain, record
 //
@@ -21,11 +21,12 @@
 // A job's id follows from what it is about (ID), so an event that comes again makes the same
 // job: within two minutes the server drops it by its message id while the first is still there;
 // after that the record of its run does (step.go says how), the requests that the instance
-// remembers, and, for what is old, the instance's events. The result is stored before anything follows from it, so
-// whoever takes over the job of a copy that has died either does the work again, when no result
-// is there, or settles the one that is. Settling repeats safely: transition.complete is
-// idempotent by its request id and fenced by the token's arrival, the jobs of a chain have ids
-// that follow from the run's, and a dead letter has one subject.
+// remembers, and, for what is old, the instance's events. Where more follows from a result than
+// the token is told (a chain, a dead letter, an answer), it is stored before, so whoever takes
+// over the job of a copy that has died either does the work again, when no result is there, or
+// settles the one that is. Settling repeats safely: transition.complete is idempotent by its
+// request id and fenced by the token's arrival, the jobs of a chain have ids that follow from the
+// run's, and a dead letter has one subject.
 //
 // The code that does the work may run more than once; its idempotency key, which is the job's
 // id, is the same each time.

@@ -15,9 +15,9 @@
 //	           └── jobs of the chain ◄──────┴──► transition.complete: result and firing, one event
 //
 // A job is one piece of work of one function, for one arrival of a token, and its id follows
-// from that: the same event gives the same job, however often it is delivered. The result is
-// stored before anything follows from it, so whoever gets the job of a copy that has died goes
-// on from there. See package work for the steps.
+// from that: the same event gives the same job, however often it is delivered. Where more follows
+// from a result than its token is told, it is stored before, so whoever gets the job of a copy
+// that has died goes on from there. See package work for the steps.
 //
 // What is guaranteed: each job has its effect on the token exactly once, and its chain goes on
 // exactly once, whatever dies. What is not: that a function runs only once. It gets the same

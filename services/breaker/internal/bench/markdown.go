@@ -21,9 +21,9 @@ const pipelinePreface = `
 ## Functions
 
 A pipeline is an instance that goes through five places, each bound to a function of kind ` + "`nats`" + ` that does nothing and is answered by the
-bench's own process. A step is one of the five: the event of the token's arrival, the job that it is queued as, the function's reply stored
-in the run's record, and one event that holds the result and fires the transition, which is the next step's arrival. Each of them is
-in its stream before the next begins, so that a step survives the end of any process.
+bench's own process. A step is one of the five: the event of the token's arrival, the job that it is queued as, the function's reply, and one
+event that holds the result and fires the transition, which is the next step's arrival. The job is there until that event is stored, so a
+step survives the end of any process.
 
 An instance takes from the request that creates it until the event that completes it was read from the stream. Beside it: the same program asked
 directly, with the same input, and bare firings of events as large as an instance's first; all in one fleet, interval sync, the view live,
