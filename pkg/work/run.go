@@ -28,8 +28,7 @@ func (l *lane) do(ctx context.Context, job *wire.Job, again bool, kept *kept) er
 	var record *wire.Execution
 	if again {
 		var err error
-		record, err := l.pool.queue.Recorded(ctx, job)
-		if err != nil {
+		if record, err = l.pool.queue.Recorded(ctx, job); err != nil {
 			return err
 		}
 		switch next(job, record) {
@@ -81,14 +80,17 @@ func (l *lane) standing(ctx context.Context, a *Attempt, execution *wire.Executi
 	switch {
 	case err == nil:
 		a.Instance, a.Token = &out.State.Instance, out.State.Token(job.TokenID)
-		sequence := toldAt(out.State, job)
-		if sequence == 0 && unknown && job.Bound && job.Redrives == 0 {
-			if sequence, err = l.workedOn(ctx, out.Record.Stream, job); err != nil {
+		if sequence := toldAt(out.State, job); sequence != 0 {
+			return false, l.known(ctx, execution, sequence)
+		}
+		if unknown && job.Bound && job.Redrives == 0 {
+			sequence, err := l.workedOn(ctx, out.Record.Stream, job)
+			if err != nil {
 				return false, err
 			}
-		}
-		if sequence != 0 {
-			return false, l.known(ctx, execution, sequence)
+			if sequence != 0 {
+				return false, l.drop(ctx, execution, fmt.Sprintf("its result is in event %d", sequence))
+			}
 		}
 	case errors.Is(err, fault.TokenNotFound), errors.Is(err, fault.WorkflowNotFound), errors.Is(err, fault.InvalidField):
 		if job.Bound {
