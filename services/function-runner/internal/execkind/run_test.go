@@ -5,9 +5,9 @@ package execkind
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -187,14 +187,15 @@ func TestTheFolderIsFreshPrivateAndRemoved(t *testing.T) {
 
 func TestCloseEndsWhatRuns(t *testing.T) {
 	k := newTestKind(t)
-	started := make(chan *work.Failure)
+	ended := make(chan *work.Failure)
+	runs := filepath.Join(t.TempDir(), "runs")
 	go func() {
-		_, failure := k.Run(t.Context(), shell(`sleep 20`), attempt(`1`))
-		started <- failure
+		_, failure := k.Run(t.Context(), shell(`echo $$ >`+runs+`; sleep 20`), attempt(`1`))
+		ended <- failure
 	}()
-	time.Sleep(50 * time.Millisecond) // It may also be closed before: that ends likewise.
+	awaitNumber(t, runs)
 	k.Close()
-	fails(t, <-started, wire.FailureUnreachable)
+	fails(t, <-ended, wire.FailureUnreachable)
 	_, failure := run(t, k, shell(`:`), `1`)
 	fails(t, failure, wire.FailureUnreachable)
 	k.Close()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-42b4788c/circuit-breaker/pkg/fault"
+	"github.com/seed-42b4788c/circuit-breaker/pkg/servicetest"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/wire"
 	"github.com/seed-42b4788c/circuit-breaker/pkg/work"
 )
@@ -229,11 +230,7 @@ func TestRunsLeaveNothing(t *testing.T) {
 			t.Fatalf("%d instances are open", open)
 		}
 	}
-	for deadline := time.Now().Add(enough); b.kind.counts.instances.Load() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("an idle module stays")
-		}
-	}
+	servicetest.Eventually(t, "an idle module has gone", func() bool { return b.kind.counts.instances.Load() == 0 })
 	if bytes := b.kind.counts.ready.Load(); bytes != 0 {
 		t.Fatalf("%d bytes of ready instances are counted", bytes)
 	}
@@ -248,9 +245,7 @@ func TestCloseEndsRuns(t *testing.T) {
 		_, fail := b.run(enough, wire.WASMFunction{Module: "loop"}, "")
 		ended <- fail
 	}()
-	for b.kind.counts.instances.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	servicetest.Eventually(t, "the module runs", func() bool { return b.kind.counts.instances.Load() > 0 })
 	b.kind.Close(context.Background())
 	b.wantFailure(wire.FailureUnreachable, "stops")(work.Result{}, <-ended)
 	b.wantFailure(wire.FailureUnreachable, "stops")(b.run(enough, wire.WASMFunction{Module: "loop"}, ""))
